@@ -1,0 +1,160 @@
+"""Backend-specific fast paths: the few places where plain Keras ops are slow.
+
+Each function has one meaning on every backend; `benchmarks/` measures what the
+special forms gain. Nothing else in the package looks at the backend.
+"""
+
+import keras
+from keras import ops
+
+BACKEND = keras.backend.backend()
+
+
+def channel_axis(data_format):
+    return -1 if data_format == "channels_last" else 1
+
+
+def per_channel(vector, data_format):
+    """Reshapes a per-channel vector so that it broadcasts over an image."""
+    if data_format == "channels_last":
+        return vector
+    return ops.reshape(vector, (-1, 1, 1))
+
+
+def convolve(inputs, kernel, strides, padding, dilation_rate, data_format):
+    """Two-dimensional convolution, `padding` being `"valid"` or `"same"`.
+
+    Args:
+        inputs: Image tensor in `data_format`.
+        kernel: Tensor of shape `(*kernel_size, in_channels // groups,
+            filters)`.
+        strides: Tuple of two integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: Tuple of two integers.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    if BACKEND == "torch" and data_format == "channels_last":
+        # A channels-last image seen as channels-first has exactly the strides
+        # of `torch.channels_last`: two views instead of two copies a call.
+        outputs = convolve(
+            ops.transpose(inputs, (0, 3, 1, 2)),
+            kernel,
+            strides,
+            padding,
+            dilation_rate,
+            "channels_first",
+        )
+        return ops.transpose(outputs, (0, 2, 3, 1))
+    channels = inputs.shape[channel_axis(data_format)]
+    *kernel_size, inputs_per_group, filters = kernel.shape
+    depthwise = inputs_per_group == 1 and channels > 1
+    # TensorFlow's depthwise convolution knows square strides only, and its
+    # grouped one runs through XLA, op by op.
+    if depthwise and BACKEND == "tensorflow" and strides[0] == strides[1]:
+        kernel = ops.reshape(
+            kernel, (*kernel_size, channels, filters // channels)
+        )
+        return ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+        )
+    return ops.conv(
+        inputs,
+        kernel,
+        strides=strides,
+        padding=padding,
+        data_format=data_format,
+        dilation_rate=dilation_rate,
+    )
+
+
+def convolve_pointwise(inputs, kernel, data_format):
+    """1×1 convolution, as the matrix product that it is where that is faster.
+
+    Args:
+        inputs: Image tensor in `data_format`.
+        kernel: Tensor of shape `(1, 1, in_channels // groups, filters)`.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    channels = inputs.shape[channel_axis(data_format)]
+    inputs_per_group, filters = kernel.shape[2:]
+    if inputs_per_group == 1 and channels == filters:
+        gain = ops.reshape(kernel, (filters,))
+        return ops.multiply(inputs, per_channel(gain, data_format))
+    dense = inputs_per_group == channels
+    if BACKEND == "torch" or not dense or data_format == "channels_first":
+        return convolve(
+            inputs, kernel, (1, 1), "valid", (1, 1), data_format
+        )
+    matrix = ops.reshape(kernel, (channels, filters))
+    if BACKEND == "jax":
+        # XLA's CPU matmul is fast for two dimensions only.
+        flat = ops.matmul(ops.reshape(inputs, (-1, channels)), matrix)
+        return ops.reshape(flat, (*inputs.shape[:-1], filters))
+    return ops.matmul(inputs, matrix)
+
+
+def normalize_batch(inputs, gamma, beta, epsilon, data_format):
+    """Batch normalization with the batch's own statistics.
+
+    Args:
+        inputs: Image tensor in `data_format`.
+        gamma: Float32 tensor of shape `(channels,)`.
+        beta: Float32 tensor of shape `(channels,)`.
+        epsilon: Added to the variance.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        A tuple `(outputs, mean, variance)`: the normalized image in the dtype
+        of `inputs`, and two float32 vectors; the variance is the biased one.
+    """
+    if BACKEND == "torch":
+        return _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format)
+    if BACKEND == "tensorflow" and data_format == "channels_last":
+        return _normalize_batch_tensorflow(inputs, gamma, beta, epsilon)
+    axes = (0, 1, 2) if data_format == "channels_last" else (0, 2, 3)
+    values = ops.cast(inputs, "float32")
+    mean, variance = ops.moments(values, axes)
+    gain = ops.multiply(gamma, ops.rsqrt(ops.add(variance, epsilon)))
+    offset = ops.subtract(beta, ops.multiply(mean, gain))
+    outputs = ops.add(
+        ops.multiply(values, per_channel(gain, data_format)),
+        per_channel(offset, data_format),
+    )
+    return ops.cast(outputs, inputs.dtype), mean, variance
+
+
+def _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format):
+    import torch
+
+    last = data_format == "channels_last"
+    image = inputs.permute(0, 3, 1, 2) if last else inputs
+    outputs, mean, inverse_deviation = torch.native_batch_norm(
+        image, gamma, beta, None, None, True, 0.0, epsilon
+    )
+    variance = inverse_deviation.pow(-2) - epsilon
+    outputs = outputs.permute(0, 2, 3, 1) if last else outputs
+    return outputs, mean, variance
+
+
+def _normalize_batch_tensorflow(inputs, gamma, beta, epsilon):
+    import tensorflow as tf
+
+    # The raw op, because the public one raises epsilon to 1.001e-5.
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=gamma,
+        offset=beta,
+        mean=tf.zeros((0,)),
+        variance=tf.zeros((0,)),
+        epsilon=epsilon,
+        exponential_avg_factor=1.0,
+        is_training=True,
+    )
+    # The op returns the unbiased variance; Keras tracks the biased one.
+    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+    return outputs, mean, variance * (count - 1.0) / count

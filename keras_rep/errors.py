@@ -1,0 +1,17 @@
+"""The package's exceptions."""
+
+
+class DeployError(ValueError):
+    """A model cannot be deployed, or its deployed form differs from it."""
+
+
+class Skip(Exception):  # noqa: N818 - control flow, not an error
+    """Raised by a rule that fits a call but must not rewrite it.
+
+    Args:
+        reason: Why not, as the end of the sentence "left as it is, because".
+    """
+
+    def __init__(self, reason):
+        super().__init__(reason)
+        self.reason = reason

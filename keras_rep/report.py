@@ -1,0 +1,254 @@
+"""Results of deployment as values: what happened, and how exact it is."""
+
+import dataclasses
+import io
+import math
+
+import keras
+from keras import layers, ops
+
+from keras_rep.layers import RepLayer
+
+CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalence:
+    """How far the outputs of two models are apart.
+
+    Attributes:
+        max_abs_error: Largest absolute difference.
+        max_rel_error: Largest difference relative to the largest absolute
+            value of the same output tensor.
+        tolerance: Bound on `max_rel_error`.
+    """
+
+    max_abs_error: float
+    max_rel_error: float
+    tolerance: float
+
+    @property
+    def passed(self):
+        """Whether the relative error is within the tolerance."""
+        return self.max_rel_error <= self.tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """What deployment does with one layer.
+
+    Attributes:
+        path: Name of the layer, behind those of the models that hold it.
+        block: Name of its class.
+        becomes: Description of the plain layers that take its place.
+        rule: Name of the rule that rewrote it, or `None` if it stays.
+        parameters: Numbers of weights before and after.
+        multiply_adds: Multiply-adds of all its calls for one sample, before
+            and after; `None` where the size of the input is unknown.
+        remarks: Why it stays, and what is lost on the way.
+    """
+
+    path: str
+    block: str
+    becomes: str
+    rule: str | None
+    parameters: tuple[int, int]
+    multiply_adds: tuple[int | None, int | None]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DeployReport:
+    """What `deploy` does with a model, layer by layer.
+
+    Attributes:
+        model: Name of the model.
+        layers: A `LayerReport` for each layer with weights, in the order of
+            their calls.
+    """
+
+    model: str
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def replaced(self):
+        """Paths of the layers that a rule rewrote."""
+        return tuple(row.path for row in self.layers if row.rule)
+
+    @property
+    def parameters(self):
+        """Numbers of weights of all layers, before and after."""
+        return _totals(row.parameters for row in self.layers)
+
+    @property
+    def multiply_adds(self):
+        """Multiply-adds of all layers, before and after, for one sample."""
+        return _totals(row.multiply_adds for row in self.layers)
+
+    def render(self, width=120):
+        """The report as a table.
+
+        Args:
+            width: Number of characters in a line.
+
+        Returns:
+            A string of several lines.
+        """
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=f"Deployment of '{self.model}'")
+        table.add_column("layer")
+        table.add_column("block")
+        table.add_column("becomes")
+        table.add_column("parameters", justify="right")
+        table.add_column("multiply-adds", justify="right")
+        table.add_column("remarks")
+        for row in self.layers:
+            table.add_row(
+                row.path,
+                row.block,
+                row.becomes,
+                _arrow(row.parameters),
+                _arrow(row.multiply_adds),
+                "; ".join(row.remarks),
+            )
+        table.add_section()
+        table.add_row(
+            "total",
+            "",
+            "",
+            _arrow(self.parameters),
+            _arrow(self.multiply_adds),
+            "",
+        )
+        console = Console(width=width, file=io.StringIO())
+        console.print(table)
+        return console.file.getvalue()
+
+    def __str__(self):
+        return self.render()
+
+
+def summarize(model, outcomes):
+    """Makes the report out of the outcomes of a replay.
+
+    Args:
+        model: The original model.
+        outcomes: `keras_rep.graph.Outcome` objects, in the order of the calls.
+    """
+    rows = [_layer_report(outcome) for outcome in outcomes]
+    return DeployReport(
+        model.name,
+        tuple(row for row in rows if any(row.parameters) or row.rule),
+    )
+
+
+def _layer_report(outcome):
+    layer = outcome.layer
+    after = _chain_multiply_adds(outcome.layers, outcome.input_shapes)
+    before = _chain_multiply_adds([layer], outcome.input_shapes)
+    return LayerReport(
+        path=outcome.path,
+        block=type(layer).__name__,
+        becomes=" → ".join(map(_describe, outcome.layers)) or "–",
+        rule=outcome.rule,
+        parameters=(
+            layer.count_params(),
+            sum(new.count_params() for new in outcome.layers),
+        ),
+        multiply_adds=(before, after),
+        remarks=tuple(outcome.reasons) + tuple(_remarks(outcome)),
+    )
+
+
+def has_fresh_statistics(layer):
+    """Whether a layer normalizes by moving statistics that never moved."""
+    statistics = {"moving_mean": 0.0, "moving_variance": 1.0}
+    values = [
+        (ops.convert_to_numpy(v), statistics[v.name])
+        for v in layer.non_trainable_variables
+        if v.name in statistics
+    ]
+    return bool(values) and all(
+        (value == initial).all() for value, initial in values
+    )
+
+
+def _remarks(outcome):
+    """What a user should know before a layer loses its training form."""
+    layer = outcome.layer
+    if has_fresh_statistics(layer):
+        yield "its moving statistics were never updated"
+    if outcome.rule is None:
+        return
+    variables = layer.trainable_variables
+    for role in ("regularizer", "constraint"):
+        count = sum(getattr(v, role, None) is not None for v in variables)
+        if count:
+            yield f"the {role} of {count} weights ends with training"
+    if not layer.trainable:
+        yield "frozen"
+
+
+def _describe(layer):
+    name = type(layer).__name__
+    size = getattr(layer, "kernel_size", None)
+    return f"{name} {'×'.join(map(str, size))}" if size else name
+
+
+def _chain_multiply_adds(chain, input_shapes):
+    total = 0
+    for shape in input_shapes:
+        for layer in chain:
+            count = multiply_adds(layer, shape)
+            if count is None:
+                return None
+            total += count
+            if layer is not chain[-1]:
+                shape = layer.compute_output_shape(shape)
+    return total
+
+
+def multiply_adds(layer, input_shape):
+    """Multiply-adds of a layer's convolutions and matrix products.
+
+    Args:
+        layer: A built Keras layer. Layers other than convolutions, `Dense`
+            and rep layers count as 0.
+        input_shape: Shape of its input, with the batch axis.
+
+    Returns:
+        The number for one sample, or `None` where the input size is unknown.
+    """
+    if isinstance(layer, RepLayer):
+        return layer.multiply_adds(input_shape)
+    if isinstance(layer, layers.Dense):
+        positions = input_shape[1:-1]
+    elif isinstance(layer, CONVOLUTIONS):
+        output_shape = layer.compute_output_shape(input_shape)
+        last = layer.data_format == "channels_last"
+        positions = output_shape[1:-1] if last else output_shape[2:]
+    else:
+        return 0
+    if None in positions:
+        return None
+    return math.prod(layer.kernel.shape) * math.prod(positions)
+
+
+def _totals(pairs):
+    columns = list(zip(*pairs, strict=True)) or [(0,), (0,)]
+    return tuple(
+        None if None in column else sum(column) for column in columns
+    )
+
+
+def _arrow(pair):
+    before, after = ("?" if n is None else f"{n:,}" for n in pair)
+    return before if before == after else f"{before} → {after}"

@@ -1,0 +1,317 @@
+"""Where a term reads its input: sampling grids and images without a border.
+
+Every branch of a block samples under the centre tap of the *deployed* kernel,
+and "pad once" is the meaning, not a tensor: the pad is the one that the
+deployed kernel needs, and a smaller kernel reads a part of it. So a fused
+kernel is exact for every input size, stride and parity.
+
+A `Grid` holds that sampling, a `Window` an image together with its unlimited
+constant surroundings.
+"""
+
+import dataclasses
+import typing
+from typing import Any
+
+from keras import ops
+
+from keras_rep import backend
+from keras_rep.kernel import Kernel, tap_offset
+
+
+def effective_size(kernel_size, dilation_rate):
+    """Pixels that a dilated kernel spans, along one axis."""
+    return (kernel_size - 1) * dilation_rate + 1
+
+
+def same_pads(size, kernel_size, stride, dilation_rate):
+    """Zeros before and after an axis under `padding="same"`.
+
+    Args:
+        size: Length of the axis, or `None`.
+        kernel_size: Taps along the axis.
+        stride: Step along the axis.
+        dilation_rate: Distance of the taps.
+
+    Returns:
+        A tuple `(before, after)`, or `None` where it depends on the unknown
+        size.
+    """
+    span = effective_size(kernel_size, dilation_rate)
+    if size is None and stride > 1 and span > 1:
+        return None
+    if size is None or stride == 1:
+        total = span - 1
+    else:
+        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return total // 2, total - total // 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The positions of a deployed convolution's outputs on its input.
+
+    Args:
+        kernel_size: Taps of the deployed kernel, per axis.
+        strides: Step between outputs, per axis.
+        dilation_rate: Distance of the taps, per axis.
+        padding: `"same"`, `"valid"` or `"centered"`.
+    """
+
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    dilation_rate: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+
+    def pads(self, sizes):
+        """Pixels added `(before, after)` each axis for the deployed kernel.
+
+        Args:
+            sizes: Tuple of two axis lengths, `None` where unknown.
+
+        Returns:
+            A list of two pairs, a pair being `None` where it depends on a size
+            that is unknown.
+        """
+        if self.padding == "valid":
+            return [(0, 0), (0, 0)]
+        axes = zip(
+            sizes,
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            strict=True,
+        )
+        if self.padding == "same":
+            return [same_pads(*axis) for axis in axes]
+        return [(effective_size(k, d) // 2,) * 2 for _, k, _, d in axes]
+
+    def output_sizes(self, sizes):
+        """Output lengths per axis, `None` where unknown."""
+        outputs = []
+        for axis, size in enumerate(sizes):
+            stride = self.strides[axis]
+            if size is None:
+                outputs.append(None)
+            elif self.padding == "same":
+                outputs.append(-(-size // stride))
+            else:
+                span = effective_size(
+                    self.kernel_size[axis], self.dilation_rate[axis]
+                )
+                before, after = self.pads(sizes)[axis]
+                outputs.append((size + before + after - span) // stride + 1)
+        return tuple(outputs)
+
+    def margins(self, kernel_size, sizes):
+        """Surroundings that a kernel needs to sample under the centre tap.
+
+        Args:
+            kernel_size: Taps of a kernel that is no larger than the deployed
+                one.
+            sizes: Axis lengths of its input, `None` where unknown.
+
+        Returns:
+            A list of `(before, after)`, negative where pixels are to be cut
+            off, such that a valid convolution with `kernel_size` gives this
+            grid's outputs; `None` where that depends on an unknown size.
+        """
+        pads = self.pads(sizes)
+        if None in pads:
+            return None
+        margins = []
+        for axis, first in enumerate(tap_offset(self.kernel_size, kernel_size)):
+            rest = self.kernel_size[axis] - kernel_size[axis] - first
+            dilation = self.dilation_rate[axis]
+            before, after = pads[axis]
+            margins.append((before - first * dilation, after - rest * dilation))
+        return margins
+
+
+class Window(typing.NamedTuple):
+    """An image in unlimited surroundings: `signal + margin`, `margin` outside.
+
+    The signal is zero outside the image, so that a linear term acts on it as
+    an ordinary zero-padded convolution, and on the margin as on a constant
+    image. Nothing is ever padded with the margin.
+
+    Args:
+        signal: Image tensor in `data_format`.
+        margin: Tensor of shape `(channels,)`, or `None` for zero.
+        data_format: `"channels_last"` or `"channels_first"`.
+        sampled: Whether a grid has sampled the window. Then nothing lies
+            outside, and the margin is only a constant still to be added.
+    """
+
+    signal: Any
+    margin: Any
+    data_format: str
+    sampled: bool = False
+
+    @property
+    def sizes(self):
+        """Lengths of the two image axes, `None` where unknown."""
+        shape = tuple(self.signal.shape)
+        return shape[1:3] if self.data_format == "channels_last" else shape[2:]
+
+    def values(self):
+        """The image itself, in the dtype of the signal."""
+        if self.margin is None:
+            return self.signal
+        margin = ops.cast(self.margin, self.signal.dtype)
+        return ops.add(
+            self.signal, backend.per_channel(margin, self.data_format)
+        )
+
+    def sample(self, grid):
+        """The pixels under the centre tap of every output of `grid`."""
+        if self.sampled:
+            raise ValueError(
+                "Cannot sample a window twice. Expected one spatial term in a "
+                "chain, the others being 1×1. Compose the kernels instead."
+            )
+        margins = grid.margins((1, 1), self.sizes)
+        if margins is None:
+            channels = self.signal.shape[
+                backend.channel_axis(self.data_format)
+            ]
+            gain = ops.ones((channels,), dtype=self.signal.dtype)
+            signal = correlate(self, Kernel.diagonal(gain, None), grid)
+        else:
+            signal = _crop(self, margins, grid.strides).signal
+        return self._replace(signal=signal, sampled=True)
+
+    def add(self, other):
+        """The sum of two windows that were sampled alike."""
+        if self.margin is None or other.margin is None:
+            margin = other.margin if self.margin is None else self.margin
+        else:
+            margin = ops.add(self.margin, other.margin)
+        return self._replace(
+            signal=ops.add(self.signal, other.signal), margin=margin
+        )
+
+    def pad(self, kernel_size, grid):
+        """All pixels that a kernel reads on `grid`, the margin filled in."""
+        margins = grid.margins(kernel_size, self.sizes)
+        if margins is None:
+            raise ValueError(
+                f"Cannot pad an image of size {self.sizes} for strides="
+                f"{grid.strides} before its size is known. Expected a known "
+                "size, or a term with `to_kernel`. Override `to_kernel(self, "
+                "read)`, or fix the input's height and width."
+            )
+        padded = _crop(self, margins)
+        return padded._replace(signal=padded.values(), margin=None)
+
+    def stride(self, strides):
+        """Every n-th pixel, as a sampled window."""
+        window = _crop(self, [(0, 0), (0, 0)], strides)
+        return window._replace(sampled=True)
+
+    def convolve(self, kernel, grid=None):
+        """The window behind a convolution.
+
+        Args:
+            kernel: `Kernel` of backend tensors; its bias may be `None`.
+            grid: Where to sample, or `None` for a 1×1 kernel that keeps every
+                pixel.
+        """
+        signal = correlate(self, kernel, grid)
+        margin = kernel.bias
+        if self.margin is not None:
+            response = kernel.respond(self.margin)
+            margin = response if margin is None else ops.add(response, margin)
+        return self._replace(
+            signal=signal,
+            margin=margin,
+            sampled=self.sampled or grid is not None,
+        )
+
+
+def correlate(window, kernel, grid):
+    """Convolves a window's signal, which is zero outside, with a kernel.
+
+    Args:
+        window: `Window`; its margin does not matter here.
+        kernel: `Kernel`; its bias does not matter here.
+        grid: `Grid` to sample, or `None` for a 1×1 kernel at every pixel.
+
+    Returns:
+        An image tensor.
+    """
+    data_format = window.data_format
+    if kernel.kernel_size == (1, 1) and (grid is None or window.sampled):
+        return backend.convolve_pointwise(
+            window.signal, kernel.kernel, data_format
+        )
+    if grid is None or window.sampled:
+        raise ValueError(
+            f"Cannot convolve with a kernel of size {kernel.kernel_size} "
+            "before or after the sampling term of a chain. Expected one "
+            "spatial term in a chain, the others being 1×1. Compose the "
+            "kernels instead."
+        )
+    margins = grid.margins(kernel.kernel_size, window.sizes)
+    if margins is None:
+        # The stride and an unknown size decide under which tap the kernel
+        # lies: only the full kernel is under all of them.
+        kernel = kernel.embed(grid.kernel_size)
+        return backend.convolve(
+            window.signal,
+            kernel.kernel,
+            grid.strides,
+            "same",
+            grid.dilation_rate,
+            data_format,
+        )
+    if kernel.kernel_size == (1, 1):
+        # Slicing first also avoids the gradient of a strided 1×1 convolution,
+        # which crashes TensorFlow 2.21's CPU build on larger images.
+        window = _crop(window, margins, grid.strides)
+        return backend.convolve_pointwise(
+            window.signal, kernel.kernel, data_format
+        )
+    window = _crop(window, [(min(a, 0), min(b, 0)) for a, b in margins])
+    pads = [(max(a, 0), max(b, 0)) for a, b in margins]
+    padding = "valid"
+    if pads == [
+        same_pads(*axis)
+        for axis in zip(
+            window.sizes,
+            kernel.kernel_size,
+            grid.strides,
+            grid.dilation_rate,
+            strict=True,
+        )
+    ]:
+        padding = "same"
+    elif any(map(any, pads)):
+        window = _crop(window, pads)
+    return backend.convolve(
+        window.signal,
+        kernel.kernel,
+        grid.strides,
+        padding,
+        grid.dilation_rate,
+        data_format,
+    )
+
+
+def _crop(window, margins, strides=(1, 1)):
+    """Cuts off or zero-pads a signal's edges, then takes every n-th pixel."""
+    axis = 1 if window.data_format == "channels_last" else 2
+    signal = window.signal
+    pads = [(max(a, 0), max(b, 0)) for a, b in margins]
+    if any(map(any, pads)):
+        widths = [(0, 0)] * 4
+        widths[axis : axis + 2] = pads
+        signal = ops.pad(signal, widths)
+    cut = [slice(None)] * 4
+    cut[axis : axis + 2] = [
+        slice(max(-a, 0), min(b, 0) or None, stride)
+        for (a, b), stride in zip(margins, strides, strict=True)
+    ]
+    if any(part != slice(0, None, 1) for part in cut[axis : axis + 2]):
+        signal = signal[tuple(cut)]
+    return window._replace(signal=signal)
