@@ -1,7 +1,6 @@
 """`deploy`, `explain` and `verify`: from the training form to plain Keras."""
 
 import contextlib
-import itertools
 import sys
 import warnings
 
@@ -11,6 +10,7 @@ from keras import ops, tree
 
 from keras_rep import graph
 from keras_rep.errors import DeployError
+from keras_rep.inputs import random_inputs
 from keras_rep.layers import RepLayer
 from keras_rep.report import Equivalence, has_fresh_statistics, summarize
 from keras_rep.rules import DEFAULT_RULES
@@ -133,7 +133,7 @@ def verify(model, plain, inputs=None):
     True
     """
     if inputs is None:
-        inputs = _random_inputs(model)
+        inputs = random_inputs(model)
     expected = tree.flatten(model(inputs, training=False))
     received = tree.flatten(plain(inputs, training=False))
     shapes = [[tuple(x.shape) for x in xs] for xs in (expected, received)]
@@ -237,7 +237,7 @@ def _fresh_metric(metric):
 
 def _assert_equivalent(model, plain):
     try:
-        inputs = _random_inputs(model)
+        inputs = random_inputs(model)
         model(inputs, training=False)
     except Exception as error:
         raise DeployError(
@@ -258,22 +258,6 @@ def _assert_equivalent(model, plain):
             "with `keras_rep.verify(model, plain, inputs)`; else please "
             "report it."
         )
-
-
-def _random_inputs(model):
-    generator = np.random.default_rng(0)
-
-    def sample(spec):
-        sizes = itertools.cycle((64, 96))
-        batch, *rest = spec.shape
-        shape = [batch or 1, *(n or next(sizes) for n in rest)]
-        if "float" in spec.dtype:
-            values = generator.normal(size=shape)
-        else:
-            values = generator.integers(0, 2, shape)
-        return ops.convert_to_tensor(values.astype("float32"), spec.dtype)
-
-    return tree.map_structure(sample, graph.input_specs(model))
 
 
 def _to_float64(tensor):

@@ -93,11 +93,16 @@ def functional(model):
             "Expected one that was called on a tensor, list or dictionary. "
             "Call it once on a batch of data."
         )
-    inputs = tree.map_shape_structure(
+    specs = tree.map_shape_structure(
         lambda shape: keras.KerasTensor((None, *shape[1:]), model.input_dtype),
         shapes["input_shape"],
     )
-    with trace(model, (inputs,), {}) as traced:
+    for path, spec in tree.flatten_with_path(specs):
+        # Keras wants the inputs in a dictionary to bear the names of its keys.
+        key = "_".join(map(str, path))
+        is_dict = isinstance(specs, dict)
+        spec.name = key if is_dict else "_".join(filter(None, ["input", key]))
+    with trace(model, (specs,), {}) as traced:
         yield traced
 
 
@@ -109,6 +114,24 @@ def input_specs(model):
     """
     with functional(model) as graph:
         return tree.map_structure(lambda tensor: tensor, graph._inputs_struct)
+
+
+def output_names(model):
+    """A name for each output of a model: its key, or else that of its layer.
+
+    Raises:
+        DeployError: If the model was never built, or cannot be traced.
+    """
+    with functional(model) as graph:
+        paths = tree.flatten_with_path(graph._outputs_struct)
+        layers = [tensor._keras_history.operation for tensor in graph.outputs]
+    scope = _Scope()
+    return [
+        scope.claim("_".join(map(str, path)), object())
+        if path and isinstance(path[-1], str)
+        else scope.claim(layer.name, object())
+        for (path, _), layer in zip(paths, layers, strict=True)
+    ]
 
 
 def compute_dtypes(model):
@@ -123,7 +146,9 @@ def _is_symbol(value):
 def _symbol_like(value):
     if not _is_symbol(value):
         return value
-    return keras.Input(batch_shape=value.shape, dtype=value.dtype)
+    return keras.Input(
+        batch_shape=value.shape, dtype=value.dtype, name=value.name
+    )
 
 
 @dataclasses.dataclass
@@ -240,15 +265,17 @@ class Replay:
         opens: Layer type. Layers that hold one are opened, so that the rules
             see inside; others are copied as they are.
         progress: Function called before each call of the original graph.
+        dtype: Dtype policy of the copied layers; by default their own.
 
     Attributes:
         outcomes: The `Outcome` of each original layer, by its id.
     """
 
-    def __init__(self, rules, opens, progress=lambda: None):
+    def __init__(self, rules, opens, progress=lambda: None, dtype=None):
         self.rules = rules
         self.opens = opens
         self.progress = progress
+        self.dtype = dtype
         self.emissions = {}
         self.outcomes = {}
         self.users = collections.defaultdict(set)
@@ -271,7 +298,7 @@ class Replay:
             new = {}
             for tensor in graph.inputs:
                 source = tensor._keras_history.operation
-                layer = _copy(source)
+                layer = _copy(source, self.dtype)
                 self._scope.claim(layer.name, source)
                 new[id(tensor)] = layer.output
             outputs = self._walk(graph, new)
@@ -367,7 +394,7 @@ class Replay:
             return self._call_nested(call)
         elif is_layer and contains(operation, self.opens):
             return self._open(call)
-        copy = self.once(lambda: _copy(operation), operation)
+        copy = self.once(lambda: _copy(operation, self.dtype), operation)
         if not is_layer:
             return self.emit(copy, call.args, call.kwargs, operation)
         outcome.layers = [copy]
@@ -460,10 +487,19 @@ class _Scope:
         return unique
 
 
-def _copy(operation):
-    """A new layer or operation of the same configuration."""
+def _copy(operation, dtype=None):
+    """A new layer or operation of the same configuration.
+
+    Args:
+        operation: The original layer or operation.
+        dtype: Dtype policy of the new layer, unless it computes integers.
+    """
     try:
-        return type(operation).from_config(operation.get_config())
+        config = operation.get_config()
+        computes_floats = "float" in getattr(operation, "compute_dtype", "")
+        if dtype and computes_floats:
+            config["dtype"] = dtype
+        return type(operation).from_config(config)
     except Exception as error:
         raise DeployError(
             f"Cannot copy layer '{operation.name}' (of type "

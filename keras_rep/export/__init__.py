@@ -1,0 +1,1 @@
+"""Export of deployed models to files for other runtimes."""
