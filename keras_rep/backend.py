@@ -9,8 +9,14 @@ from keras import ops
 
 BACKEND = keras.backend.backend()
 
+# Whether the 1×1 branches of a block train as one matrix product, with the
+# batch statistics of `moments.py`. XLA's reductions over images are slow; the
+# native normalizations of the other two backends are not.
+MERGES_POINTWISE = BACKEND == "jax"
+
 
 def channel_axis(data_format):
+    """Index of the channel axis of an image."""
     return -1 if data_format == "channels_last" else 1
 
 
@@ -87,9 +93,7 @@ def convolve_pointwise(inputs, kernel, data_format):
         return ops.multiply(inputs, per_channel(gain, data_format))
     dense = inputs_per_group == channels
     if BACKEND == "torch" or not dense or data_format == "channels_first":
-        return convolve(
-            inputs, kernel, (1, 1), "valid", (1, 1), data_format
-        )
+        return convolve(inputs, kernel, (1, 1), "valid", (1, 1), data_format)
     matrix = ops.reshape(kernel, (channels, filters))
     if BACKEND == "jax":
         # XLA's CPU matmul is fast for two dimensions only.

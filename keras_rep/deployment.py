@@ -12,6 +12,7 @@ from keras_rep import graph
 from keras_rep.errors import DeployError
 from keras_rep.inputs import random_inputs
 from keras_rep.layers import RepLayer
+from keras_rep.replay import Replay
 from keras_rep.report import Equivalence, has_fresh_statistics, summarize
 from keras_rep.rules import DEFAULT_RULES
 
@@ -51,7 +52,6 @@ def deploy(model, *, rules=None, verify=True, strict=True):
             deployed, or if the result differs from the model.
 
     Example:
-
     >>> import keras
     >>> model = keras.Sequential(
     ...     [keras.Input((32, 32, 3)), RepConv(8, name="stem")]
@@ -64,7 +64,7 @@ def deploy(model, *, rules=None, verify=True, strict=True):
     stays = [outcome for outcome in outcomes if _needs_deployment(outcome)]
     if strict and stays:
         reasons = "".join(
-            f"\n- '{outcome.path}' stays, because {' and '.join(outcome.reasons)}"
+            f"\n- '{outcome.path}': {' and '.join(outcome.reasons)}"
             for outcome in stays
         )
         raise DeployError(
@@ -96,7 +96,6 @@ def explain(model, *, rules=None):
         DeployError: If the model cannot be traced.
 
     Example:
-
     >>> import keras
     >>> model = keras.Sequential(
     ...     [keras.Input((32, 32, 3)), RepConv(8, name="stem")]
@@ -126,7 +125,6 @@ def verify(model, plain, inputs=None):
         ValueError: If the models' outputs do not correspond.
 
     Example:
-
     >>> import keras
     >>> model = keras.Sequential([keras.Input((32, 32, 3)), RepConv(8)])
     >>> verify(model, deploy(model)).passed
@@ -168,7 +166,7 @@ def _rewrite(model, rules):
             "`rules=[keras_rep.rules.deploy_rep_layer]`."
         )
     with _progress(f"deploying {model.name}") as advance:
-        replay = graph.Replay(rules, opens=RepLayer, progress=advance)
+        replay = Replay(rules, opens=RepLayer, progress=advance)
         plain = replay.rebuild(model)
     return plain, list(replay.outcomes.values())
 
@@ -265,7 +263,7 @@ def _to_float64(tensor):
 
 
 def _errors(expected, received):
-    """Largest absolute and relative difference; infinite if one is no number."""
+    """Largest absolute and relative difference; infinite if not finite."""
     error = np.max(np.abs(expected - received), initial=0.0)
     scale = np.max(np.abs(expected), initial=0.0)
     if not np.isfinite(error):

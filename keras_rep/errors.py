@@ -5,7 +5,7 @@ class DeployError(ValueError):
     """A model cannot be deployed, or its deployed form differs from it."""
 
 
-class Skip(Exception):  # noqa: N818 - control flow, not an error
+class Skip(Exception):
     """Raised by a rule that fits a call but must not rewrite it.
 
     Args:

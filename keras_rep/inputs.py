@@ -24,11 +24,10 @@ def random_inputs(model):
         sizes = itertools.cycle((64, 96))
         batch, *rest = spec.shape
         shape = [batch or 1, *(n or next(sizes) for n in rest)]
-        if "float" in spec.dtype:
-            values = generator.normal(size=shape)
-        else:
-            values = generator.integers(0, 2, shape)
-        return ops.convert_to_tensor(values.astype("float32"), spec.dtype)
+        values = generator.normal(size=shape).astype("float32")
+        if "float" not in spec.dtype:
+            values = (values > 0).astype("float32")
+        return ops.convert_to_tensor(values, spec.dtype)
 
     return tree.map_structure(sample, graph.input_specs(model))
 

@@ -8,20 +8,35 @@ ones.
 
 The same code serves numpy and backend tensors: numpy in, numpy out; backend
 tensors in, differentiable backend tensors out. One kernel never mixes the two.
+On numpy all arithmetic runs in float64, whatever the arrays hold.
 """
 
 import dataclasses
-import itertools
+import functools
 import math
+import operator
+import types
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+_FLOAT64 = types.SimpleNamespace(
+    add=functools.partial(np.add, dtype="float64"),
+    eye=np.eye,
+    matmul=functools.partial(np.matmul, dtype="float64"),
+    moveaxis=np.moveaxis,
+    multiply=functools.partial(np.multiply, dtype="float64"),
+    pad=np.pad,
+    reshape=np.reshape,
+    sqrt=functools.partial(np.sqrt, dtype="float64"),
+    sum=functools.partial(np.sum, dtype="float64"),
+)
+
 
 def namespace(array):
-    """Returns the module whose functions fit `array`: numpy or `keras.ops`."""
-    return np if isinstance(array, np.ndarray) else ops
+    """The functions for an array: those of numpy in float64, or `keras.ops`."""
+    return _FLOAT64 if isinstance(array, np.ndarray) else ops
 
 
 def centre_tap(kernel_size):
@@ -53,38 +68,69 @@ def batch_norm_affine(read, mean, variance, gamma, beta, epsilon):
         epsilon: Number added to the variance.
     """
     variance = read(variance)
-    gain = 1.0 / namespace(variance).sqrt(variance + epsilon)
+    xp = namespace(variance)
+    gain = 1.0 / xp.sqrt(xp.add(variance, epsilon))
     if gamma is not None:
-        gain = gain * read(gamma)
-    offset = -read(mean) * gain
+        gain = xp.multiply(gain, read(gamma))
+    offset = xp.multiply(read(mean), -gain)
     if beta is not None:
-        offset = offset + read(beta)
+        offset = xp.add(offset, read(beta))
     return gain, offset
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One summand of a kernel.
+
+    Attributes:
+        weights: Array of shape `(*size, in_channels // groups, filters)`.
+        gain: Array of shape `(filters,)` that multiplies it, or `None`.
+        offset: The tap of the whole kernel on which its first tap falls.
+    """
+
+    weights: Any
+    gain: Any
+    offset: tuple[int, ...]
+
+    @property
+    def size(self):
+        return tuple(self.weights.shape[:-2])
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     """A valid convolution with stride 1, plus bias, as an immutable value.
 
-    Args:
-        kernel: Array of shape
-            `(*kernel_size, in_channels // groups, filters)`. Output channel
-            `o` belongs to group `o // (filters // groups)`.
-        bias: Array of shape `(filters,)`, of the same kind as `kernel`.
-        groups: Number of channel groups.
+    It is kept as a sum of parts, so that folding normalizations and adding
+    branches never touch the large arrays; `kernel` adds the parts up.
 
     Example:
-
     >>> import numpy as np
-    >>> conv = Kernel(np.ones((3, 3, 4, 8)), np.zeros(8))
-    >>> identity = Kernel.diagonal(np.ones(8), np.zeros(8))
-    >>> conv.compose(identity).kernel.shape
-    (3, 3, 4, 8)
+    >>> conv = Kernel.of(np.ones((3, 3, 4, 8)), np.zeros(8))
+    >>> point = Kernel.of(np.ones((1, 1, 4, 8)), np.zeros(8))
+    >>> conv.add(point).kernel[:, 1, 0, 0]
+    array([1., 2., 1.])
     """
 
-    kernel: Any
+    parts: tuple[Part, ...]
     bias: Any
-    groups: int = 1
+    groups: int
+    kernel_size: tuple[int, ...]
+
+    @classmethod
+    def of(cls, kernel, bias, groups=1):
+        """A kernel from its arrays.
+
+        Args:
+            kernel: Array of shape
+                `(*kernel_size, in_channels // groups, filters)`. Output
+                channel `o` belongs to group `o // (filters // groups)`.
+            bias: Array of shape `(filters,)`, of the same kind.
+            groups: Number of channel groups.
+        """
+        size = tuple(kernel.shape[:-2])
+        part = Part(kernel, None, (0,) * len(size))
+        return cls((part,), bias, groups, size)
 
     @classmethod
     def diagonal(cls, gain, offset):
@@ -96,25 +142,67 @@ class Kernel:
         """
         channels = gain.shape[0]
         kernel = namespace(gain).reshape(gain, (1, 1, 1, channels))
-        return cls(kernel, offset, groups=channels)
+        return cls.of(kernel, offset, channels)
 
     @property
-    def kernel_size(self):
-        return tuple(self.kernel.shape[:-2])
+    def kernel(self):
+        """The parts added up: in float64 on numpy, else a backend tensor."""
+        if self._xp is _FLOAT64:
+            return self.to_numpy("float64")
+        arrays = []
+        for part in self.parts:
+            weights = part.weights
+            if part.gain is not None:
+                weights = ops.multiply(weights, part.gain)
+            if part.size != self.kernel_size:
+                axes = zip(
+                    self.kernel_size, part.size, part.offset, strict=True
+                )
+                pads = [(first, k - n - first) for k, n, first in axes]
+                weights = ops.pad(weights, [*pads, (0, 0), (0, 0)])
+            arrays.append(weights)
+        return functools.reduce(ops.add, arrays)
+
+    def to_numpy(self, dtype):
+        """The parts added up in float64 and rounded once.
+
+        Args:
+            dtype: Dtype of the array. The work goes tap by tap, so that an
+                array of hundreds of megabytes exists once, and in this dtype.
+        """
+        channels = self.parts[0].weights.shape[-2:]
+        total = _aligned_zeros((*self.kernel_size, *channels), dtype)
+        for tap in np.ndindex(self.kernel_size):
+            summands = []
+            for part in self.parts:
+                place = tuple(map(operator.sub, tap, part.offset))
+                axes = zip(place, part.size, strict=True)
+                if all(0 <= index < size for index, size in axes):
+                    gain = 1.0 if part.gain is None else part.gain
+                    summands.append(
+                        _FLOAT64.multiply(part.weights[place], gain)
+                    )
+            if summands:
+                total[tap] = functools.reduce(np.add, summands)
+        return total
 
     @property
     def in_channels(self):
-        return self.kernel.shape[-2] * self.groups
+        return self.parts[0].weights.shape[-2] * self.groups
 
     @property
     def filters(self):
-        return self.kernel.shape[-1]
+        return self.parts[0].weights.shape[-1]
 
     @property
     def is_diagonal(self):
         """Whether every output is one input channel times a number."""
         one_to_one = self.groups == self.in_channels == self.filters
         return one_to_one and all(k == 1 for k in self.kernel_size)
+
+    @property
+    def _xp(self):
+        return namespace(self.parts[0].weights)
 
     def scale(self, gain, offset):
         """The kernel followed by `y * gain + offset`, per output channel.
@@ -123,9 +211,18 @@ class Kernel:
             gain: Array of shape `(filters,)`.
             offset: Array of shape `(filters,)`.
         """
-        xp = namespace(self.kernel)
+        xp = self._xp
+        parts = tuple(
+            dataclasses.replace(
+                part,
+                gain=gain
+                if part.gain is None
+                else xp.multiply(part.gain, gain),
+            )
+            for part in self.parts
+        )
         bias = xp.add(xp.multiply(self.bias, gain), offset)
-        return Kernel(xp.multiply(self.kernel, gain), bias, self.groups)
+        return dataclasses.replace(self, parts=parts, bias=bias)
 
     def regroup(self, groups):
         """The same convolution written with fewer, larger groups.
@@ -141,20 +238,14 @@ class Kernel:
                 "Expected a divisor of its number of groups. Regroup both "
                 "kernels to their greatest common divisor."
             )
-        xp = namespace(self.kernel)
-        ratio = self.groups // groups
-        *size, inputs, filters = self.kernel.shape
-        fine = xp.reshape(
-            self.kernel,
-            (*size, 1, inputs, groups, ratio, filters // self.groups),
+        parts = tuple(
+            dataclasses.replace(
+                part,
+                weights=_block_diagonal(part.weights, self.groups, groups),
+            )
+            for part in self.parts
         )
-        diagonal = xp.reshape(
-            xp.eye(ratio, dtype=self.kernel.dtype), (ratio, 1, 1, ratio, 1)
-        )
-        coarse = xp.reshape(
-            xp.multiply(fine, diagonal), (*size, ratio * inputs, filters)
-        )
-        return Kernel(coarse, self.bias, groups)
+        return dataclasses.replace(self, parts=parts, groups=groups)
 
     def embed(self, kernel_size):
         """The same convolution with a larger kernel, zero around the centre.
@@ -162,49 +253,42 @@ class Kernel:
         Args:
             kernel_size: Tuple of integers, none smaller than the own size.
         """
-        if kernel_size == self.kernel_size:
-            return self
-        before = tap_offset(kernel_size, self.kernel_size)
-        after = [
-            outer - inner - first
-            for outer, inner, first in zip(
-                kernel_size, self.kernel_size, before, strict=True
-            )
-        ]
-        if min(*before, *after) < 0:
+        shift = tap_offset(kernel_size, self.kernel_size)
+        if any(
+            a < b for a, b in zip(kernel_size, self.kernel_size, strict=True)
+        ):
             raise ValueError(
                 f"Cannot embed a kernel of size {self.kernel_size} in one of "
                 f"size {kernel_size}. Expected a size at least as large on "
                 "every axis. Embed the smaller kernel in the larger one."
             )
-        pads = [*zip(before, after, strict=True), (0, 0), (0, 0)]
-        kernel = namespace(self.kernel).pad(self.kernel, pads)
-        return Kernel(kernel, self.bias, self.groups)
+        parts = tuple(
+            dataclasses.replace(
+                part, offset=tuple(map(operator.add, part.offset, shift))
+            )
+            for part in self.parts
+        )
+        return dataclasses.replace(
+            self, parts=parts, kernel_size=tuple(kernel_size)
+        )
 
     def add(self, other):
-        """The sum of two convolutions of the same input."""
-        if self.kernel_size != other.kernel_size:
+        """The sum of two convolutions of the same input, centres aligned.
+
+        It has the larger of the two sizes on every axis.
+        """
+        channels = [(k.in_channels, k.filters) for k in (self, other)]
+        if channels[0] != channels[1]:
             raise ValueError(
-                f"Cannot add kernels of size {self.kernel_size} and "
-                f"{other.kernel_size}. Expected equal sizes. Embed the smaller "
-                "one first: `a.embed(b.kernel_size)`."
+                "Cannot add kernels with different channels. Received: "
+                f"(in_channels, filters) of {channels}. Expected equal pairs. "
+                "Give every branch of the sum the same number of filters."
             )
-        if (self.in_channels, self.filters) != (
-            other.in_channels,
-            other.filters,
-        ):
-            raise ValueError(
-                f"Cannot add a kernel from {self.in_channels} to "
-                f"{self.filters} channels and one from {other.in_channels} to "
-                f"{other.filters}. Expected equal numbers of channels. Give "
-                "every branch of the sum the same number of filters."
-            )
+        size = tuple(map(max, self.kernel_size, other.kernel_size))
         groups = math.gcd(self.groups, other.groups)
-        a, b = self.regroup(groups), other.regroup(groups)
-        xp = namespace(a.kernel)
-        return Kernel(
-            xp.add(a.kernel, b.kernel), xp.add(a.bias, b.bias), groups
-        )
+        a, b = (k.regroup(groups).embed(size) for k in (self, other))
+        bias = self._xp.add(a.bias, b.bias)
+        return Kernel(a.parts + b.parts, bias, groups, size)
 
     def compose(self, other):
         """The convolution `other` applied to the output of this one.
@@ -219,45 +303,27 @@ class Kernel:
                 f"that reads {other.in_channels} channels. Expected the same "
                 "number. Swap the two, or change the number of filters."
             )
-        xp = namespace(self.kernel)
+        xp = self._xp
         if other.is_diagonal:
             return self.scale(xp.reshape(other.kernel, (-1,)), other.bias)
         groups = math.gcd(self.groups, other.groups)
-        a, b = self.regroup(groups), other.regroup(groups)
-        inputs, shared = a.kernel.shape[-2], b.kernel.shape[-2]
-        # (..., groups, inputs, shared) @ (..., groups, shared, outputs)
-        first = xp.moveaxis(
-            xp.reshape(a.kernel, (*a.kernel_size, inputs, groups, shared)),
-            -2,
-            -3,
-        )
-        second = xp.moveaxis(
-            xp.reshape(
-                b.kernel, (*b.kernel_size, shared, groups, b.filters // groups)
-            ),
-            -2,
-            -3,
-        )
-        kernel = None
-        for tap in itertools.product(*map(range, a.kernel_size)):
-            shifted = xp.matmul(first[tap], second)
-            pads = [
-                (t, k - 1 - t) for t, k in zip(tap, a.kernel_size, strict=True)
-            ]
+        first = self.regroup(groups)._matrices()
+        second = other.regroup(groups)._matrices()
+        summands = []
+        for tap in np.ndindex(self.kernel_size):
+            summand = xp.matmul(first[tap], second)
+            axes = zip(tap, self.kernel_size, strict=True)
+            pads = [(t, k - 1 - t) for t, k in axes]
             if any(map(any, pads)):
-                shifted = xp.pad(shifted, [*pads, (0, 0), (0, 0), (0, 0)])
-            kernel = shifted if kernel is None else xp.add(kernel, shifted)
-        size = tuple(
-            m + n - 1
-            for m, n in zip(a.kernel_size, b.kernel_size, strict=True)
+                summand = xp.pad(summand, [*pads, (0, 0), (0, 0), (0, 0)])
+            summands.append(summand)
+        total = functools.reduce(xp.add, summands)
+        *size, _, inputs, _ = total.shape
+        kernel = xp.reshape(
+            xp.moveaxis(total, -3, -2), (*size, inputs, other.filters)
         )
-        return Kernel(
-            xp.reshape(
-                xp.moveaxis(kernel, -3, -2), (*size, inputs, b.filters)
-            ),
-            xp.add(b.respond(a.bias), b.bias),
-            groups,
-        )
+        bias = xp.add(other.respond(self.bias), other.bias)
+        return Kernel.of(kernel, bias, groups)
 
     def respond(self, constant):
         """Response, without bias, to an image of one constant colour.
@@ -268,12 +334,37 @@ class Kernel:
         Returns:
             Array of shape `(filters,)`.
         """
-        xp = namespace(self.kernel)
-        total = xp.sum(self.kernel, axis=tuple(range(len(self.kernel_size))))
-        total = xp.reshape(
-            total,
-            (self.kernel.shape[-2], self.groups, self.filters // self.groups),
-        )
+        xp = self._xp
+        axes = tuple(range(len(self.kernel_size)))
+        total = xp.sum(self._matrices(), axis=axes)
         constant = xp.reshape(constant, (self.groups, 1, -1))
-        response = xp.matmul(constant, xp.moveaxis(total, 1, 0))
-        return xp.reshape(response, (self.filters,))
+        return xp.reshape(xp.matmul(constant, total), (-1,))
+
+    def _matrices(self):
+        """The kernel as `(*kernel_size, groups, inputs, outputs)`."""
+        xp, kernel = self._xp, self.kernel
+        *size, inputs, filters = kernel.shape
+        shape = (*size, inputs, self.groups, filters // self.groups)
+        return xp.moveaxis(xp.reshape(kernel, shape), -2, -3)
+
+
+def _block_diagonal(weights, old, new):
+    """Weights of `old` groups written for `new`, fewer groups."""
+    xp = namespace(weights)
+    ratio = old // new
+    *size, inputs, filters = weights.shape
+    fine = xp.reshape(weights, (*size, 1, inputs, new, ratio, filters // old))
+    diagonal = xp.reshape(
+        xp.eye(ratio, dtype=weights.dtype), (ratio, 1, 1, ratio, 1)
+    )
+    return xp.reshape(
+        xp.multiply(fine, diagonal), (*size, ratio * inputs, filters)
+    )
+
+
+def _aligned_zeros(shape, dtype):
+    """An array that JAX takes over without a copy: aligned to 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = np.zeros(size + 64, "uint8")
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].view(dtype).reshape(shape)

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import math
 
-import keras
 from keras import layers, ops
 
 from keras_rep.layers import RepLayer
@@ -128,9 +127,9 @@ class DeployReport:
             _arrow(self.multiply_adds),
             "",
         )
-        console = Console(width=width, file=io.StringIO())
-        console.print(table)
-        return console.file.getvalue()
+        page = io.StringIO()
+        Console(width=width, file=page).print(table)
+        return page.getvalue()
 
     def __str__(self):
         return self.render()
@@ -244,9 +243,7 @@ def multiply_adds(layer, input_shape):
 
 def _totals(pairs):
     columns = list(zip(*pairs, strict=True)) or [(0,), (0,)]
-    return tuple(
-        None if None in column else sum(column) for column in columns
-    )
+    return tuple(None if None in column else sum(column) for column in columns)
 
 
 def _arrow(pair):

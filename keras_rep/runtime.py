@@ -52,7 +52,6 @@ def check(path, model, inputs):
         DeployError: If LiteRT is not installed or cannot read the file.
 
     Example:
-
     ```python
     result = keras_rep.check("model.tflite", model, x_test)
     print(result.snr_db, result.top1_agreement, result.runtime_ops)
@@ -172,7 +171,7 @@ def latencies(paths, *, rounds=50, num_threads=1):
         A list with the median time of each file, in seconds.
     """
     runners = [TFLiteRunner(path, num_threads) for path in paths]
-    times = [[] for _ in runners]
+    times: list[list[float]] = [[] for _ in runners]
     for number in range(rounds + 5):
         for runner, row in zip(runners, times, strict=True):
             start = time.perf_counter()
@@ -204,7 +203,7 @@ def _count_operations(content):
 
     names = {v: k for k, v in vars(schema.BuiltinOperator).items()}
     model = schema.ModelT.InitFromPackedBuf(content)
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
             code = model.operatorCodes[operator.opcodeIndex]

@@ -88,7 +88,7 @@ class Grid:
 
     def output_sizes(self, sizes):
         """Output lengths per axis, `None` where unknown."""
-        outputs = []
+        outputs: list[int | None] = []
         for axis, size in enumerate(sizes):
             stride = self.strides[axis]
             if size is None:
@@ -172,9 +172,7 @@ class Window(typing.NamedTuple):
             )
         margins = grid.margins((1, 1), self.sizes)
         if margins is None:
-            channels = self.signal.shape[
-                backend.channel_axis(self.data_format)
-            ]
+            channels = self.signal.shape[backend.channel_axis(self.data_format)]
             gain = ops.ones((channels,), dtype=self.signal.dtype)
             signal = correlate(self, Kernel.diagonal(gain, None), grid)
         else:

@@ -22,7 +22,7 @@ from keras_rep.deployment import deploy
 from keras_rep.errors import DeployError
 from keras_rep.export.files import check_target, write_atomically
 from keras_rep.inputs import flat_arrays
-from keras_rep.layers import RepLayer
+from keras_rep.replay import Replay
 
 QUANTIZATIONS = (None, "int8")
 
@@ -53,7 +53,6 @@ def export_tflite(model, path, *, quantization=None, representative_data=None):
             written then.
 
     Example:
-
     >>> import keras
     >>> import numpy as np
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), RepConv(4)])
@@ -111,7 +110,7 @@ def convert_tflite(model, samples=None):
             )
     if graph.compute_dtypes(model) - {"float32"}:
         # Half precision is a matter of training; files are made of float32.
-        single = graph.Replay((), opens=(), dtype="float32")
+        single = Replay((), opens=(), dtype="float32")
         model = single.rebuild(model)
     if keras.backend.backend() == "tensorflow":
         return _convert(model, samples)
@@ -201,8 +200,8 @@ def _convert(model, samples):
 
 
 def _convert_in_child(model, samples):
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         model.save(folder / "model.keras")
         if samples is not None:
             np.savez(folder / "samples.npz", *samples)

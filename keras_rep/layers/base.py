@@ -10,7 +10,7 @@ import math
 import keras
 from keras import ops
 
-from keras_rep.terms import read_float64
+from keras_rep.terms import read_numpy
 from keras_rep.window import Grid, Window, effective_size
 
 register = keras.saving.register_keras_serializable(package="keras_rep")
@@ -212,8 +212,8 @@ class TermLayer(RepLayer):
         outputs = self.branches.apply(window, self.grid, training).values()
         return self.activation(ops.cast(outputs, self.compute_dtype))
 
-    def to_kernel(self, read=read_float64):
-        """The deployed convolution as a `Kernel`, by default in float64."""
+    def to_kernel(self, read=read_numpy):
+        """The deployed convolution as a `keras_rep.kernel.Kernel` of numpy."""
         kernel = self.branches.to_kernel(read)
         return kernel.embed(self.kernel_size).regroup(self.groups)
 
@@ -282,13 +282,12 @@ class TermLayer(RepLayer):
         return [*layers, conv]
 
     def get_deploy_weights(self):
+        dtype = "float64" if self.variable_dtype == "float64" else "float32"
         kernel = self.to_kernel()
-        weights = [kernel.kernel, kernel.bias]
+        weights = [kernel.to_numpy(dtype), kernel.bias.astype(dtype)]
         if self.is_depthwise:
             size = (*self.kernel_size, self.channels, -1)
-            weights[0] = kernel.kernel.reshape(size)
-        dtype = "float64" if self.variable_dtype == "float64" else "float32"
-        weights = [array.astype(dtype) for array in weights]
+            weights[0] = weights[0].reshape(size)
         return [[], weights] if self.is_padded_explicitly else [weights]
 
     def multiply_adds(self, input_shape):

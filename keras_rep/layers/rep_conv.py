@@ -40,7 +40,6 @@ class RepConv(TermLayer):
         ValueError: If the arguments contradict each other.
 
     Example:
-
     >>> import numpy as np
     >>> layer = RepConv(16, strides=2, activation="relu")
     >>> layer(np.ones((1, 32, 32, 3), "float32")).shape

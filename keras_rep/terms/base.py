@@ -1,0 +1,169 @@
+"""The base of all terms, and how their variables are read."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_rep.kernel import Kernel
+from keras_rep.window import Grid, Window
+
+
+def read_numpy(value):
+    """Reads a variable or array for deployment, as exact numpy.
+
+    Float32 stays what it is, without a copy where the backend allows it: the
+    algebra of `keras_rep.kernel` computes in float64 all the same.
+    """
+    array = np.asarray(ops.convert_to_numpy(value))
+    exact = array.dtype in (np.float32, np.float64)
+    return array if exact else array.astype("float64")
+
+
+def read_tensor(value):
+    """Reads a variable or array for a computation on the backend."""
+    return ops.cast(ops.convert_to_tensor(value), "float32")
+
+
+class Term(keras.layers.Layer):
+    """A linear map of images. See the module's docstring for its law.
+
+    Attributes:
+        kernel_size: Taps of the term's kernel, per axis.
+        channels: Number of input channels, known once built.
+        filters: Number of output channels, known once built.
+        groups: Number of channel groups, known once built.
+    """
+
+    kernel_size = (1, 1)
+
+    def build(self, input_shape):
+        """Creates the term's weights.
+
+        Args:
+            input_shape: Shape of a channels-last image, whatever the data
+                format of the layer that holds the term.
+        """
+        self.channels = self.filters = self.groups = input_shape[-1]
+
+    def to_kernel(self, read=read_numpy):
+        """The term as one kernel; normalizations by their moving statistics.
+
+        Without an override it is the term's impulse response.
+
+        Args:
+            read: Function that turns a variable or a numpy array into an
+                operand: `read_numpy` or `read_tensor`.
+
+        Returns:
+            A `Kernel`.
+        """
+        if type(self).call is Term.call:
+            raise NotImplementedError(
+                f"Term '{type(self).__name__}' has neither `call` nor "
+                "`to_kernel`. Expected at least one of the two. Override "
+                "`to_kernel(self, read)` if the kernel is easy to write down."
+            )
+        response = impulse_response(self)
+        return Kernel.of(read(response.kernel), read(response.bias))
+
+    def call(self, inputs, training=None):
+        """Applies the term as a valid convolution with stride 1.
+
+        Args:
+            inputs: Channels-last image tensor.
+            training: Whether normalizations use the batch's statistics.
+        """
+        window = Window(inputs, None, "channels_last")
+        return self.apply(window, Grid(self.kernel_size), training).values()
+
+    def apply(self, window, grid, training):
+        """Applies the term to an image in unlimited surroundings.
+
+        Args:
+            window: The input, a `Window`.
+            grid: The `Grid` to sample, or `None` to keep every pixel, which
+                only a term of size 1×1 can.
+            training: Whether normalizations use the batch's statistics.
+
+        Returns:
+            A `Window`, sampled if there was a grid.
+        """
+        if type(self).to_kernel is not Term.to_kernel:
+            return window.convolve(self.to_kernel(read_tensor), grid)
+        strides = (1, 1)
+        if grid is not None:
+            if grid.dilation_rate != (1, 1) and self.kernel_size != (1, 1):
+                raise ValueError(
+                    f"Term '{type(self).__name__}' cannot be dilated. "
+                    f"Received: dilation_rate={grid.dilation_rate}. Expected "
+                    "1, because its `call` reads adjacent pixels. Override "
+                    "`to_kernel(self, read)`."
+                )
+            window, strides = window.pad(self.kernel_size, grid), grid.strides
+        values = window.values()
+        first = window.data_format == "channels_first"
+        if first:
+            values = ops.transpose(values, (0, 2, 3, 1))
+        values = self.call(values, training=training)
+        if first:
+            values = ops.transpose(values, (0, 3, 1, 2))
+        window = window._replace(signal=values, margin=None)
+        return window if grid is None else window.stride(strides)
+
+    @property
+    def has_batch_kernel(self):
+        """Whether `batch_kernel` can stand for `apply` in training."""
+        overridden = type(self).batch_kernel is not Term.batch_kernel
+        return overridden and self.kernel_size == (1, 1)
+
+    def batch_kernel(self, moments):
+        """The term as a kernel for one batch, which its norms then track.
+
+        Terms that have it are merged with the other 1×1 branches of a sum.
+
+        Args:
+            moments: `Moments` of the term's input.
+
+        Returns:
+            A `Kernel` of backend tensors, normalizing by the batch.
+        """
+        raise NotImplementedError
+
+    def multiply_adds(self, pixels, samples):
+        """Multiply-adds of one training-form call, for one image.
+
+        Args:
+            pixels: Number of pixels of the input image.
+            samples: Number of positions that the layer's grid samples.
+        """
+        return 0
+
+    def compute_output_shape(self, input_shape):
+        batch, *sizes, _ = input_shape
+        sizes = Grid(self.kernel_size).output_sizes(sizes)
+        return (batch, *sizes, self.filters)
+
+
+def impulse_response(term, amplitude=1024.0):
+    """The kernel of any linear term, by pushing one-hot patches through it.
+
+    Args:
+        term: A built `Term`.
+        amplitude: Height of the impulses, a power of two. A large one keeps
+            the bias from cancelling the response's digits.
+
+    Returns:
+        A float64 numpy `Kernel` with one group.
+    """
+    size = (*term.kernel_size, term.channels)
+    taps = math.prod(size)
+    # The last row is all zero and answers with the bias alone.
+    patches = amplitude * np.eye(taps + 1, taps, dtype="float32")
+    patches = ops.convert_to_tensor(patches.reshape(-1, *size))
+    response = read_numpy(term(patches, training=False))[:, 0, 0]
+    response = response.astype("float64")
+    bias = response[-1]
+    kernel = (response[:-1] - bias) / amplitude
+    return Kernel.of(kernel.reshape(*size, -1), bias)

@@ -1,0 +1,82 @@
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_rep.kernel import Kernel
+from keras_rep.terms.base import Term, read_numpy, read_tensor
+
+
+class Conv(Term):
+    """Convolution, without bias unless asked for one.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Integer or tuple of two integers.
+        groups: Number of channel groups.
+        use_bias: Whether to add a bias, initially zero.
+        kernel_initializer: Initializer of the kernel.
+        kernel_regularizer: Regularizer of the kernel.
+        kernel_constraint: Constraint of the kernel.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        *,
+        groups=1,
+        use_bias=False,
+        kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
+        kernel_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        if isinstance(kernel_size, int):
+            kernel_size = (kernel_size, kernel_size)
+        self.kernel_size = tuple(kernel_size)
+        self.groups = groups
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+
+    def build(self, input_shape):
+        self.channels = input_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(
+                *self.kernel_size,
+                self.channels // self.groups,
+                self.filters,
+            ),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), initializer="zeros"
+            )
+
+    def to_kernel(self, read=read_numpy):
+        bias = np.zeros(self.filters) if self.bias is None else self.bias
+        return Kernel.of(read(self.kernel), read(bias), self.groups)
+
+    def batch_kernel(self, moments):
+        return self.to_kernel(read_tensor)
+
+    def apply(self, window, grid, training):
+        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
+        bias = None if self.bias is None else read_tensor(self.bias)
+        signal = ops.cast(window.signal, self.compute_dtype)
+        return window._replace(signal=signal).convolve(
+            Kernel.of(kernel, bias, self.groups), grid
+        )
+
+    def multiply_adds(self, pixels, samples):
+        return math.prod(self.kernel.shape) * samples
