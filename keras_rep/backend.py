@@ -27,6 +27,15 @@ def per_channel(vector, data_format):
     return ops.reshape(vector, (-1, 1, 1))
 
 
+def shift(image, vector, data_format):
+    """Adds a per-channel vector to an image.
+
+    By the operator: `keras.ops.add` on TensorFlow takes the vector for a bias
+    of the last axis whenever that axis happens to have the vector's length.
+    """
+    return image + per_channel(ops.cast(vector, image.dtype), data_format)
+
+
 def convolve(inputs, kernel, strides, padding, dilation_rate, data_format):
     """Two-dimensional convolution, `padding` being `"valid"` or `"same"`.
 
@@ -125,10 +134,8 @@ def normalize_batch(inputs, gamma, beta, epsilon, data_format):
     mean, variance = ops.moments(values, axes)
     gain = ops.multiply(gamma, ops.rsqrt(ops.add(variance, epsilon)))
     offset = ops.subtract(beta, ops.multiply(mean, gain))
-    outputs = ops.add(
-        ops.multiply(values, per_channel(gain, data_format)),
-        per_channel(offset, data_format),
-    )
+    outputs = ops.multiply(values, per_channel(gain, data_format))
+    outputs = shift(outputs, offset, data_format)
     return ops.cast(outputs, inputs.dtype), mean, variance
 
 

@@ -158,10 +158,7 @@ class Window(typing.NamedTuple):
         """The image itself, in the dtype of the signal."""
         if self.margin is None:
             return self.signal
-        margin = ops.cast(self.margin, self.signal.dtype)
-        return ops.add(
-            self.signal, backend.per_channel(margin, self.data_format)
-        )
+        return backend.shift(self.signal, self.margin, self.data_format)
 
     def sample(self, grid):
         """The pixels under the centre tap of every output of `grid`."""

@@ -16,9 +16,10 @@ def read_numpy(value):
     Float32 stays what it is, without a copy where the backend allows it: the
     algebra of `keras_rep.kernel` computes in float64 all the same.
     """
-    array = np.asarray(ops.convert_to_numpy(value))
-    exact = array.dtype in (np.float32, np.float64)
-    return array if exact else array.astype("float64")
+    if not isinstance(value, np.ndarray):
+        value = ops.convert_to_numpy(ops.convert_to_tensor(value))
+    is_exact = value.dtype in (np.float32, np.float64)
+    return value if is_exact else value.astype("float64")
 
 
 def read_tensor(value):

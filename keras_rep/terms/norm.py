@@ -113,12 +113,8 @@ class Norm(Term):
         if window.margin is not None:
             margin = ops.add(margin, ops.multiply(gain, window.margin))
         margin = ops.stop_gradient(margin)
-        shift = backend.per_channel(
-            ops.cast(margin, signal.dtype), window.data_format
-        )
-        return window._replace(
-            signal=ops.subtract(signal, shift), margin=margin
-        )
+        signal = backend.shift(signal, -margin, window.data_format)
+        return window._replace(signal=signal, margin=margin)
 
     def _track(self, mean, variance):
         for moving, batch in (

@@ -1,0 +1,38 @@
+"""Values for variables and out of tensors."""
+
+import numpy as np
+from keras import ops
+
+
+def array(value):
+    """A variable or tensor as numpy."""
+    return ops.convert_to_numpy(ops.convert_to_tensor(value))
+
+
+def randomize(layer, seed=0):
+    """Gives every variable a value that would show a mistake.
+
+    Fresh normalizations hide wrong biases, signs and paddings. Gammas come
+    out negative as often as positive.
+    """
+    rng = np.random.default_rng(seed)
+    for variable in layer.weights:
+        shape = variable.shape
+        if "variance" in variable.name:
+            value = rng.uniform(0.3, 2.0, shape)
+        elif "kernel" in variable.name:
+            fan_in = max(int(np.prod(shape[:-1])), 1)
+            value = rng.normal(size=shape) / np.sqrt(fan_in)
+        else:
+            value = rng.normal(size=shape)
+        variable.assign(value.astype("float32"))
+
+
+def weights_by_path(layer):
+    """Float64 arrays by the part of the path behind the layer's term."""
+    return {
+        variable.path.partition("/branches/")[2]: array(variable).astype(
+            "float64"
+        )
+        for variable in layer.weights
+    }
