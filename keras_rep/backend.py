@@ -27,6 +27,13 @@ def per_channel(vector, data_format):
     return ops.reshape(vector, (-1, 1, 1))
 
 
+def at_least_single(tensor):
+    """Casts half precision to float32 and leaves other dtypes alone."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    is_half = dtype in ("float16", "bfloat16")
+    return ops.cast(tensor, "float32") if is_half else tensor
+
+
 def shift(image, vector, data_format):
     """Adds a per-channel vector to an image.
 
@@ -116,21 +123,23 @@ def normalize_batch(inputs, gamma, beta, epsilon, data_format):
 
     Args:
         inputs: Image tensor in `data_format`.
-        gamma: Float32 tensor of shape `(channels,)`.
-        beta: Float32 tensor of shape `(channels,)`.
+        gamma: Tensor of shape `(channels,)`, at least single precision.
+        beta: Tensor of shape `(channels,)`, likewise.
         epsilon: Added to the variance.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
         A tuple `(outputs, mean, variance)`: the normalized image in the dtype
-        of `inputs`, and two float32 vectors; the variance is the biased one.
+        of `inputs`, and two vectors; the variance is the biased one.
     """
     if BACKEND == "torch":
         return _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format)
-    if BACKEND == "tensorflow" and data_format == "channels_last":
+    is_double = keras.backend.standardize_dtype(inputs.dtype) == "float64"
+    is_last = data_format == "channels_last"
+    if BACKEND == "tensorflow" and is_last and not is_double:
         return _normalize_batch_tensorflow(inputs, gamma, beta, epsilon)
-    axes = (0, 1, 2) if data_format == "channels_last" else (0, 2, 3)
-    values = ops.cast(inputs, "float32")
+    axes = (0, 1, 2) if is_last else (0, 2, 3)
+    values = at_least_single(inputs)
     mean, variance = ops.moments(values, axes)
     gain = ops.multiply(gamma, ops.rsqrt(ops.add(variance, epsilon)))
     offset = ops.subtract(beta, ops.multiply(mean, gain))

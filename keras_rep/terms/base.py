@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rep import backend
 from keras_rep.kernel import Kernel
 from keras_rep.window import Grid, Window
 
@@ -23,8 +24,13 @@ def read_numpy(value):
 
 
 def read_tensor(value):
-    """Reads a variable or array for a computation on the backend."""
-    return ops.cast(ops.convert_to_tensor(value), "float32")
+    """Reads a variable or array for a computation on the backend.
+
+    Kernels are added up in single precision at least, whatever the policy.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.astype("float32")
+    return backend.at_least_single(ops.convert_to_tensor(value))
 
 
 class Term(keras.layers.Layer):

@@ -1,5 +1,4 @@
 import keras
-import numpy as np
 from keras import ops
 
 from keras_rep import backend
@@ -87,7 +86,7 @@ class Norm(Term):
             return self._apply_batch(window)
         # Half precision cannot carry the offsets of several branches that
         # cancel, so the sum of a block runs in float32.
-        signal = ops.cast(window.signal, "float32")
+        signal = backend.at_least_single(window.signal)
         gain, offset = self.affine(read_tensor)
         if window.margin is not None:
             offset = ops.add(offset, ops.multiply(gain, window.margin))
@@ -95,9 +94,13 @@ class Norm(Term):
         return window._replace(signal=ops.multiply(signal, gain), margin=offset)
 
     def _apply_batch(self, window):
-        ones, zeros = np.ones(self.channels), np.zeros(self.channels)
-        gamma = read_tensor(ones if self.gamma is None else self.gamma)
-        beta = read_tensor(zeros if self.beta is None else self.beta)
+        ones = ops.ones_like(read_tensor(self.moving_mean))
+        gamma = ones if self.gamma is None else read_tensor(self.gamma)
+        beta = (
+            ops.zeros_like(ones)
+            if self.beta is None
+            else read_tensor(self.beta)
+        )
         # The margin shifts image and mean alike, so it drops out here.
         signal, mean, variance = backend.normalize_batch(
             window.signal, gamma, beta, self.epsilon, window.data_format
