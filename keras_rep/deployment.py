@@ -64,7 +64,8 @@ def deploy(model, *, rules=None, verify=True, strict=True):
     stays = [outcome for outcome in outcomes if _needs_deployment(outcome)]
     if strict and stays:
         reasons = "".join(
-            f"\n- '{outcome.path}': {' and '.join(outcome.reasons)}"
+            f"\n- '{outcome.path}': "
+            + (" and ".join(outcome.reasons) or "no rule takes it")
             for outcome in stays
         )
         raise DeployError(

@@ -91,9 +91,10 @@ def read(model):
     if not shapes or "input_shape" not in shapes:
         raise DeployError(
             f"Model '{model.name}' has no known input shape. Received: a model "
-            "that was not built, or whose `call` takes several arguments. "
-            "Expected one that was called on a tensor, list or dictionary. "
-            "Call it once on a batch of data."
+            "that was not built, that Keras could not trace, or whose `call` "
+            "takes several arguments. Expected one that was called on a "
+            "tensor, list or dictionary. Call it once on a batch of data, or "
+            "give it a `build(input_shape)` that builds its layers."
         )
     specs = tree.map_shape_structure(
         lambda shape: keras.KerasTensor((None, *shape[1:]), model.input_dtype),

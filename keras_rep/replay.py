@@ -180,7 +180,11 @@ class Replay:
                 self._scope.claim(layer.name, source)
                 new[id(tensor)] = layer.output
             outputs = self._walk(old, new)
-            if graph.is_functional(model):
+            is_sequential = isinstance(model, keras.Sequential)
+            is_nested = bool(self._path)
+            is_plain = graph.is_functional(model) and not is_sequential
+            if is_plain and not is_nested:
+                # Losses and metrics may go by the names of the outputs.
                 outputs = tree.map_structure(
                     self._keep_name, old.outputs, outputs
                 )
@@ -190,9 +194,7 @@ class Replay:
         result = keras.Model(
             inputs, outputs, name=model.name, trainable=model.trainable
         )
-        if isinstance(model, keras.Sequential):
-            return graph.as_sequential(result)
-        return result
+        return graph.as_sequential(result) if is_sequential else result
 
     def once(self, make, *keys):
         """See `Call.once`."""

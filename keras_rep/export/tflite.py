@@ -154,11 +154,12 @@ def _convert(model, samples):
         for spec in model.inputs
     ]
 
+    structure = graph.input_specs(model)
     names = graph.output_names(model)
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(*tensors):
-        inputs = tree.pack_sequence_as(model.input, list(tensors))
+        inputs = tree.pack_sequence_as(structure, list(tensors))
         outputs, _ = model.stateless_call(
             trainable, other, inputs, training=False
         )
