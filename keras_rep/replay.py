@@ -181,9 +181,7 @@ class Replay:
                 new[id(tensor)] = layer.output
             outputs = self._walk(old, new)
             is_sequential = isinstance(model, keras.Sequential)
-            is_nested = bool(self._path)
-            is_plain = graph.is_functional(model) and not is_sequential
-            if is_plain and not is_nested:
+            if graph.is_functional(model) and not (is_sequential or self._path):
                 # Losses and metrics may go by the names of the outputs.
                 outputs = tree.map_structure(
                     self._keep_name, old.outputs, outputs

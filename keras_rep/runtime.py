@@ -111,12 +111,11 @@ class TFLiteRunner:
                 model_content=content, num_threads=num_threads
             )
             self.interpreter.allocate_tensors()
-            self._runner = self.interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise DeployError(
                 f"LiteRT cannot run '{path}'. Received: {error}. Expected a "
-                "whole TFLite file with one signature, as "
-                "`keras_rep.export_tflite` writes it. Export the model again."
+                "whole TFLite file, as `keras_rep.export_tflite` writes it. "
+                "Export the model again."
             ) from error
         self.operations = _count_operations(content)
 
@@ -131,7 +130,8 @@ class TFLiteRunner:
             Dictionary from the names of its outputs to arrays. Integers are
             converted from and to real numbers by the file's own scales.
         """
-        details = self._runner.get_input_details()
+        runner = self.interpreter.get_signature_runner()
+        details = runner.get_input_details()
         if set(details) != set(samples):
             raise ValueError(
                 f"The inputs do not fit the file. Received: {sorted(samples)}. "
@@ -143,16 +143,16 @@ class TFLiteRunner:
             for name, detail in details.items()
         }
         rows = [
-            self._runner(**{n: x[i : i + 1] for n, x in quantized.items()})
+            runner(**{n: x[i : i + 1] for n, x in quantized.items()})
             for i in range(count)
         ]
         return {
             name: _dequantize(np.concatenate([row[name] for row in rows]), out)
-            for name, out in self._runner.get_output_details().items()
+            for name, out in runner.get_output_details().items()
         }
 
-    def invoke_on_noise(self):
-        """Runs the file once, on whatever its inputs hold."""
+    def invoke(self):
+        """Runs the file once on whatever its inputs hold, to be timed."""
         self.interpreter.invoke()
 
 
@@ -175,7 +175,7 @@ def latencies(paths, *, rounds=50, num_threads=1):
     for number in range(rounds + 5):
         for runner, row in zip(runners, times, strict=True):
             start = time.perf_counter()
-            runner.invoke_on_noise()
+            runner.invoke()
             if number >= 5:
                 row.append(time.perf_counter() - start)
     return [float(np.median(row)) for row in times]
