@@ -158,6 +158,16 @@ def input_specs(model):
         return graph.inputs
 
 
+def input_names(model):
+    """The name of each input of a model, in the order of the inputs.
+
+    Raises:
+        DeployError: If the model was never built, or cannot be traced.
+    """
+    with read(model) as graph:
+        return [producer(tensor).name for tensor in tree.flatten(graph.inputs)]
+
+
 def output_names(model):
     """A name for each output of a model: its key, or else that of its layer.
 

@@ -62,6 +62,13 @@ def flat_arrays(model, data, name):
             "`model.predict`."
         ) from error
     arrays = [np.asarray(array) for array in tree.flatten(data)]
+    for array in arrays:
+        if array.dtype.kind in "OSU":
+            raise ValueError(
+                f"`{name}` is not made of numbers. Received: values of type "
+                f"{array.dtype}. Expected arrays of numbers. Load the data "
+                "first."
+            )
     for array, spec in zip(arrays, tree.flatten(specs), strict=True):
         fits = array.ndim == len(spec.shape) and all(
             expected in (None, received)

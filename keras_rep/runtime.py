@@ -59,8 +59,7 @@ def check(path, model, inputs):
     """
     runner = TFLiteRunner(path)
     arrays = flat_arrays(model, inputs, "inputs")
-    names = [spec.name for spec in tree.flatten(graph.input_specs(model))]
-    received = runner(dict(zip(names, arrays, strict=True)))
+    received = runner(dict(zip(graph.input_names(model), arrays, strict=True)))
     predictions = tree.flatten(model.predict(inputs, verbose=0))
     expected = dict(zip(graph.output_names(model), predictions, strict=True))
     if set(expected) != set(received):

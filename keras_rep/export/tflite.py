@@ -125,9 +125,15 @@ def _representative_samples(model, data):
             "ranges of the activations are read. Pass some hundred samples of "
             "the training data, preprocessed as for training."
         )
-    is_structure = isinstance(data, dict | list | tuple)
+    is_structure = isinstance(data, dict | list | tuple | str)
     if not is_structure and not hasattr(data, "shape"):
         batches = list(data)
+        if not batches:
+            raise ValueError(
+                "`representative_data` holds no batch. Received: an empty "
+                "iterable. Expected some hundred samples. If it is an "
+                "iterator, make a new one: it may have been used up."
+            )
         data = tree.map_structure(
             lambda *parts: np.concatenate([np.asarray(x) for x in parts]),
             *batches,
@@ -149,9 +155,10 @@ def _convert(model, samples):
     # batch size splits dilated convolutions into three operations.
     trainable = [tf.constant(v.numpy()) for v in model.trainable_variables]
     other = [tf.constant(v.numpy()) for v in model.non_trainable_variables]
+    inputs = graph.input_names(model)
     signature = [
-        tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=spec.name)
-        for spec in model.inputs
+        tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=name)
+        for spec, name in zip(model.inputs, inputs, strict=True)
     ]
 
     structure = graph.input_specs(model)
@@ -159,9 +166,11 @@ def _convert(model, samples):
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(*tensors):
-        inputs = tree.pack_sequence_as(structure, list(tensors))
         outputs, _ = model.stateless_call(
-            trainable, other, inputs, training=False
+            trainable,
+            other,
+            tree.pack_sequence_as(structure, list(tensors)),
+            training=False,
         )
         return dict(zip(names, tree.flatten(outputs), strict=True))
 
@@ -171,7 +180,6 @@ def _convert(model, samples):
         [serve.get_concrete_function()], module
     )
     if samples is not None:
-        inputs = [spec.name for spec in model.inputs]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
             {

@@ -1,7 +1,6 @@
 """Re-parameterizable layers."""
 
-from keras_rep.layers.base import RepLayer as RepLayer
-from keras_rep.layers.base import TermLayer as TermLayer
-from keras_rep.layers.rep_conv import RepConv as RepConv
+from keras_rep.layers.base import RepLayer, TermLayer
+from keras_rep.layers.rep_conv import RepConv
 
 __all__ = ["RepConv", "RepLayer", "TermLayer"]

@@ -42,7 +42,7 @@ class RepConv(TermLayer):
     Example:
     >>> import numpy as np
     >>> layer = RepConv(16, strides=2, activation="relu")
-    >>> layer(np.ones((1, 32, 32, 3), "float32")).shape
+    >>> tuple(layer(np.ones((1, 32, 32, 3), "float32")).shape)
     (1, 16, 16, 16)
 
     Reference:

@@ -8,6 +8,8 @@ not act, it raises `Skip` with the reason, which goes into the report.
 from keras_rep.rules.deploy_rep_layer import (
     deploy_rep_layer as deploy_rep_layer,
 )
-from keras_rep.rules.fold_batch_norm import fold_batch_norm as fold_batch_norm
+from keras_rep.rules.fold_batch_norm import fold_batch_norm
 
 DEFAULT_RULES = (deploy_rep_layer, fold_batch_norm)
+
+__all__ = ["DEFAULT_RULES", "deploy_rep_layer", "fold_batch_norm"]

@@ -14,14 +14,10 @@ kernel written in the algebra of `keras_rep.kernel`, or `call(inputs,
 training)`, a valid convolution with stride 1 of a channels-last image.
 """
 
-from keras_rep.terms.base import Term as Term
-from keras_rep.terms.base import impulse_response as impulse_response
-from keras_rep.terms.base import read_numpy as read_numpy
-from keras_rep.terms.base import read_tensor as read_tensor
-from keras_rep.terms.combinators import Chain as Chain
-from keras_rep.terms.combinators import Sum as Sum
-from keras_rep.terms.conv import Conv as Conv
-from keras_rep.terms.norm import Norm as Norm
+from keras_rep.terms.base import Term, impulse_response, read_numpy, read_tensor
+from keras_rep.terms.combinators import Chain, Sum
+from keras_rep.terms.conv import Conv
+from keras_rep.terms.norm import Norm
 
 __all__ = [
     "Chain",

@@ -1,0 +1,262 @@
+"""Files in TFLite format: what is in them, and what they compute."""
+
+import keras
+import numpy as np
+import pytest
+from arrays import array, randomize
+from keras import layers
+
+import keras_rep
+from keras_rep.layers import RepConv
+
+
+def net(**dtype):
+    """Strides, groups, depthwise, dilation, explicit padding, a dense head."""
+    inputs = keras.Input((12, 12, 4), name="image")
+    common = {"activation": "relu", **dtype}
+    x = RepConv(8, strides=2, name="stem", **common)(inputs)
+    x = RepConv(8, groups=2, name="grouped", **common)(x)
+    x = RepConv(8, groups=8, name="depthwise", **common)(x)
+    x = RepConv(8, dilation_rate=2, name="dilated", **common)(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
+    return keras.Model(inputs, layers.Dense(5, name="score")(x), name="net")
+
+
+def samples(count=40, shape=(12, 12, 4)):
+    rng = np.random.default_rng(0)
+    return rng.normal(0.2, 1.0, (count, *shape)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = net()
+    randomize(model)
+    return model
+
+
+def test_float_files_compute_what_the_model_does(model, tmp_path):
+    path = keras_rep.export_tflite(model, tmp_path / "net.tflite")
+
+    result = keras_rep.check(path, model, samples())
+
+    scale = np.abs(model.predict(samples(), verbose=0)).max()
+    assert result.max_abs_error["score"] < 2e-6 * scale
+    assert result.top1_agreement == {"score": 1.0}
+    assert result.snr_db["score"] > 100
+    # No PAD, ADD or MUL, and one convolution where there is dilation.
+    assert result.runtime_ops == {
+        "CONV_2D": 3,
+        "DEPTHWISE_CONV_2D": 1,
+        "MEAN": 1,
+        "FULLY_CONNECTED": 1,
+    }
+
+
+def test_int8_files_are_integer_throughout(model, tmp_path):
+    path = keras_rep.export_tflite(
+        model,
+        tmp_path / "net.tflite",
+        quantization="int8",
+        representative_data=samples(),
+    )
+
+    result = keras_rep.check(path, model, samples())
+
+    assert "QUANTIZE" not in result.runtime_ops
+    assert "DEQUANTIZE" not in result.runtime_ops
+    assert sum(result.runtime_ops.values()) == 6
+    # Eight bits give some 40 dB, less what six layers add in noise.
+    assert 25 < result.snr_db["score"] < 60
+    runner = keras_rep.runtime.TFLiteRunner(path).interpreter
+    (inputs,), (outputs,) = (
+        runner.get_input_details(),
+        runner.get_output_details(),
+    )
+    assert inputs["dtype"] is outputs["dtype"] is np.int8
+    assert list(inputs["shape"]) == [1, 12, 12, 4]
+
+
+def test_several_inputs_and_outputs_keep_their_names(tmp_path):
+    left = keras.Input((8, 8, 2), name="left")
+    right = keras.Input((8, 8, 3), name="right")
+    total = RepConv(4, name="a")(left) + RepConv(4, name="b")(right)
+    model = keras.Model(
+        {"right": right, "left": left},
+        {"sum": total, "mean": layers.GlobalAveragePooling2D()(total)},
+    )
+    randomize(model)
+    data = {
+        "left": samples(20, (8, 8, 2)),
+        "right": samples(20, (8, 8, 3)) + 1,
+    }
+
+    for options in ({}, {"quantization": "int8", "representative_data": data}):
+        path = keras_rep.export_tflite(
+            model, tmp_path / "net.tflite", **options
+        )
+        result = keras_rep.check(path, model, data)
+
+        assert set(result.snr_db) == {"sum", "mean"}
+        assert min(result.snr_db.values()) > (25 if options else 100)
+
+
+def test_subclassed_models(tmp_path):
+    from test_deploy import Net
+
+    model = Net()
+    model(samples(1))
+    randomize(model)
+
+    path = keras_rep.export_tflite(model, tmp_path / "net.tflite")
+
+    result = keras_rep.check(path, model, samples(4))
+    assert result.snr_db["logits"] > 100
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_becomes_float32(policy, tmp_path):
+    half, single = net(dtype=policy), net()
+    randomize(half)
+    randomize(single)
+
+    path = keras_rep.export_tflite(half, tmp_path / "net.tflite")
+
+    result = keras_rep.check(path, single, samples(4))
+    assert result.snr_db["score"] > 100
+    assert half.get_layer("stem").dtype_policy.name == policy
+
+
+def test_representative_data_may_come_in_batches(model, tmp_path):
+    contents = []
+    batches = (samples()[i : i + 7] for i in range(0, 40, 7))
+    for data in (samples(), batches):
+        path = keras_rep.export_tflite(
+            model,
+            tmp_path / "net.tflite",
+            quantization="int8",
+            representative_data=data,
+        )
+        contents.append(path.read_bytes())
+
+    assert contents[0] == contents[1]
+
+
+def test_plain_models_are_exported_too(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+        ]
+    )
+    randomize(model)
+
+    path = keras_rep.export_tflite(model, tmp_path / "net.tflite")
+
+    result = keras_rep.check(path, model, samples(3, (8, 8, 3)))
+    assert result.runtime_ops == {"CONV_2D": 1}
+
+
+# Bad input: a clear error, and nothing left behind.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantization": "int4"}, "quantization='int4'"),
+        ({"quantization": "int8"}, "needs `representative_data`"),
+        ({"representative_data": samples()}, "of no use here"),
+        (
+            {"quantization": "int8", "representative_data": samples()[..., :3]},
+            r"shape \(40, 12, 12, 3\)",
+        ),
+        (
+            {"quantization": "int8", "representative_data": samples()[0]},
+            r"shape \(12, 12, 4\)",
+        ),
+        (
+            {"quantization": "int8", "representative_data": samples()[:0]},
+            "at least one sample",
+        ),
+        (
+            {"quantization": "int8", "representative_data": iter([])},
+            "no batch",
+        ),
+        (
+            {"quantization": "int8", "representative_data": samples() * np.inf},
+            "not finite",
+        ),
+        (
+            {"quantization": "int8", "representative_data": {"x": samples()}},
+            "Received: a dict",
+        ),
+        (
+            {"quantization": "int8", "representative_data": "images/"},
+            "not made of numbers",
+        ),
+    ],
+)
+def test_wrong_options_are_explained(model, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        keras_rep.export_tflite(model, tmp_path / "net.tflite", **options)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing/net.tflite", "does not exist"),
+        ("net.onnx", r"ends in '.tflite'"),
+        ("folder.tflite", "the path of a folder"),
+    ],
+)
+def test_wrong_paths_are_explained(model, tmp_path, name, message):
+    (tmp_path / "folder.tflite").mkdir()
+
+    with pytest.raises(ValueError, match=message):
+        keras_rep.export_tflite(model, tmp_path / name)
+
+
+def test_what_is_no_model_cannot_be_exported(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected a `keras.Model`"):
+        keras_rep.export_tflite(RepConv(4), tmp_path / "net.tflite")
+
+
+def test_open_sizes_cannot_be_exported(tmp_path):
+    model = keras.Sequential([keras.Input((None, 8, 3)), RepConv(4)])
+    randomize(model)
+
+    with pytest.raises(keras_rep.DeployError, match="sizes but that of the ba"):
+        keras_rep.export_tflite(model, tmp_path / "net.tflite")
+
+    assert not list(tmp_path.iterdir())
+
+
+@keras.saving.register_keras_serializable()
+class Strange(layers.Layer):
+    """A layer that TFLite has no operation for, and no child process knows."""
+
+    def call(self, x):
+        return keras.ops.fft2((x, x))[0]
+
+
+def test_a_failing_converter_leaves_the_old_file(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), RepConv(4), Strange()])
+    randomize(model)
+    target = tmp_path / "net.tflite"
+    target.write_text("old")
+
+    with pytest.raises(keras_rep.DeployError, match="Cannot convert") as error:
+        keras_rep.export_tflite(model, target)
+
+    # The converter's own words, or those of the child process.
+    assert "Strange" in str(error.value) or "FFT" in str(error.value)
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.tflite"]
+
+
+def test_the_model_is_left_as_it_was(model):
+    assert isinstance(model.get_layer("stem"), RepConv)
+    assert np.isfinite(array(model(samples(1)))).all()
