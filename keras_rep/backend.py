@@ -110,12 +110,11 @@ def convolve_pointwise(inputs, kernel, data_format):
     dense = inputs_per_group == channels
     if BACKEND == "torch" or not dense or data_format == "channels_first":
         return convolve(inputs, kernel, (1, 1), "valid", (1, 1), data_format)
+    # Two dimensions on purpose: XLA's CPU code is slow for more, and
+    # TensorFlow 2.21 overwrites memory when `matmul` broadcasts.
     matrix = ops.reshape(kernel, (channels, filters))
-    if BACKEND == "jax":
-        # XLA's CPU matmul is fast for two dimensions only.
-        flat = ops.matmul(ops.reshape(inputs, (-1, channels)), matrix)
-        return ops.reshape(flat, (*inputs.shape[:-1], filters))
-    return ops.matmul(inputs, matrix)
+    flat = ops.matmul(ops.reshape(inputs, (-1, channels)), matrix)
+    return ops.reshape(flat, (*ops.shape(inputs)[:-1], filters))
 
 
 def normalize_batch(inputs, gamma, beta, epsilon, data_format):

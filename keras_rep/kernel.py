@@ -15,28 +15,12 @@ import dataclasses
 import functools
 import math
 import operator
-import types
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-_FLOAT64 = types.SimpleNamespace(
-    add=functools.partial(np.add, dtype="float64"),
-    eye=np.eye,
-    matmul=functools.partial(np.matmul, dtype="float64"),
-    moveaxis=np.moveaxis,
-    multiply=functools.partial(np.multiply, dtype="float64"),
-    pad=np.pad,
-    reshape=np.reshape,
-    sqrt=functools.partial(np.sqrt, dtype="float64"),
-    sum=functools.partial(np.sum, dtype="float64"),
-)
-
-
-def namespace(array):
-    """The functions for an array: those of numpy in float64, or `keras.ops`."""
-    return _FLOAT64 if isinstance(array, np.ndarray) else ops
+from keras_rep.arrays import FLOAT64, aligned_zeros, namespace
 
 
 def centre_tap(kernel_size):
@@ -147,7 +131,7 @@ class Kernel:
     @property
     def kernel(self):
         """The parts added up: in float64 on numpy, else a backend tensor."""
-        if self._xp is _FLOAT64:
+        if self._xp is FLOAT64:
             return self.to_numpy("float64")
         arrays = []
         for part in self.parts:
@@ -171,7 +155,7 @@ class Kernel:
                 array of hundreds of megabytes exists once, and in this dtype.
         """
         channels = self.parts[0].weights.shape[-2:]
-        total = _aligned_zeros((*self.kernel_size, *channels), dtype)
+        total = aligned_zeros((*self.kernel_size, *channels), dtype)
         for tap in np.ndindex(self.kernel_size):
             summands = []
             for part in self.parts:
@@ -179,9 +163,7 @@ class Kernel:
                 axes = zip(place, part.size, strict=True)
                 if all(0 <= index < size for index, size in axes):
                     gain = 1.0 if part.gain is None else part.gain
-                    summands.append(
-                        _FLOAT64.multiply(part.weights[place], gain)
-                    )
+                    summands.append(FLOAT64.multiply(part.weights[place], gain))
             if summands:
                 total[tap] = functools.reduce(np.add, summands)
         return total
@@ -309,21 +291,32 @@ class Kernel:
         groups = math.gcd(self.groups, other.groups)
         first = self.regroup(groups)._matrices()
         second = other.regroup(groups)._matrices()
+        # One matrix a group, with the taps among its columns: a product that
+        # broadcast would overwrite memory on TensorFlow 2.21.
+        columns = xp.reshape(
+            xp.moveaxis(xp.reshape(second, (-1, *second.shape[-3:])), 0, -2),
+            (*second.shape[-3:-1], -1),
+        )
         summands = []
         for tap in np.ndindex(self.kernel_size):
-            summand = xp.matmul(first[tap], second)
+            summand = self._from_columns(xp.matmul(first[tap], columns), other)
             axes = zip(tap, self.kernel_size, strict=True)
             pads = [(t, k - 1 - t) for t, k in axes]
             if any(map(any, pads)):
-                summand = xp.pad(summand, [*pads, (0, 0), (0, 0), (0, 0)])
+                summand = xp.pad(summand, [*pads, (0, 0), (0, 0)])
             summands.append(summand)
-        total = functools.reduce(xp.add, summands)
-        *size, _, inputs, _ = total.shape
-        kernel = xp.reshape(
-            xp.moveaxis(total, -3, -2), (*size, inputs, other.filters)
-        )
         bias = xp.add(other.respond(self.bias), other.bias)
-        return Kernel.of(kernel, bias, groups)
+        return Kernel.of(functools.reduce(xp.add, summands), bias, groups)
+
+    def _from_columns(self, product, other):
+        """Turns `(groups, inputs, taps · outputs)` into a kernel's array."""
+        xp = self._xp
+        groups, inputs, _ = product.shape
+        outputs = other.filters // groups
+        product = xp.reshape(product, (groups, inputs, -1, outputs))
+        product = xp.moveaxis(product, (2, 1, 0), (0, 1, 2))
+        shape = (*other.kernel_size, inputs, other.filters)
+        return xp.reshape(product, shape)
 
     def respond(self, constant):
         """Response, without bias, to an image of one constant colour.
@@ -360,11 +353,3 @@ def _block_diagonal(weights, old, new):
     return xp.reshape(
         xp.multiply(fine, diagonal), (*size, ratio * inputs, filters)
     )
-
-
-def _aligned_zeros(shape, dtype):
-    """An array that JAX takes over without a copy: aligned to 64 bytes."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    buffer = np.zeros(size + 64, "uint8")
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + size].view(dtype).reshape(shape)

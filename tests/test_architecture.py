@@ -15,7 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. A module imports from its own rank and those before it.
 RANKS = [
-    {"errors", "kernel", "backend"},
+    {"arrays", "backend", "errors"},
+    {"kernel"},
     {"window"},
     {"moments"},
     {"terms"},
@@ -72,7 +73,7 @@ def test_every_module_has_a_rank():
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_files_stay_readable(path):
     assert path.stem != "utils"
-    assert len(path.read_text().splitlines()) <= 375
+    assert len(path.read_text().splitlines()) <= 360
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

@@ -1,5 +1,7 @@
 """Folding batch normalization: what folds, and what must be left alone."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -62,6 +64,8 @@ def test_what_folds(kind, options):
 
 
 def test_renormalization_folds_by_its_moving_statistics():
+    if "renorm" not in inspect.signature(layers.BatchNormalization).parameters:
+        pytest.skip("this version of Keras has no renormalization")
     norm = layers.BatchNormalization(renorm=True)
     model = keras.Sequential([keras.Input(IMAGE), layers.Conv2D(4, 1), norm])
 
