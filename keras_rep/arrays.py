@@ -12,14 +12,16 @@ from keras import ops
 
 FLOAT64 = types.SimpleNamespace(
     add=functools.partial(np.add, dtype="float64"),
+    broadcast_to=np.broadcast_to,
     eye=np.eye,
     matmul=functools.partial(np.matmul, dtype="float64"),
-    moveaxis=np.moveaxis,
     multiply=functools.partial(np.multiply, dtype="float64"),
     pad=np.pad,
     reshape=np.reshape,
     sqrt=functools.partial(np.sqrt, dtype="float64"),
+    square=functools.partial(np.square, dtype="float64"),
     sum=functools.partial(np.sum, dtype="float64"),
+    transpose=np.transpose,
 )
 
 

@@ -14,30 +14,12 @@ On numpy all arithmetic runs in float64, whatever the arrays hold.
 import dataclasses
 import functools
 import math
-import operator
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from keras_rep.arrays import FLOAT64, aligned_zeros, namespace
-
-
-def centre_tap(kernel_size):
-    """Index of a kernel's centre, per axis; the left one of two if even."""
-    return tuple((k - 1) // 2 for k in kernel_size)
-
-
-def tap_offset(outer, inner):
-    """First tap that a kernel of size `inner` takes in one of size `outer`.
-
-    The centres coincide. This, and not `(outer - inner) // 2`, is where a
-    `"same"` convolution with the smaller kernel samples when one of the two
-    sizes is even.
-    """
-    return tuple(
-        a - b for a, b in zip(centre_tap(outer), centre_tap(inner), strict=True)
-    )
+from keras_rep.parts import Part, tap_offset
 
 
 def batch_norm_affine(read, mean, variance, gamma, beta, epsilon):
@@ -60,25 +42,6 @@ def batch_norm_affine(read, mean, variance, gamma, beta, epsilon):
     if beta is not None:
         offset = xp.add(offset, read(beta))
     return gain, offset
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One summand of a kernel.
-
-    Attributes:
-        weights: Array of shape `(*size, in_channels // groups, filters)`.
-        gain: Array of shape `(filters,)` that multiplies it, or `None`.
-        offset: The tap of the whole kernel on which its first tap falls.
-    """
-
-    weights: Any
-    gain: Any
-    offset: tuple[int, ...]
-
-    @property
-    def size(self):
-        return tuple(self.weights.shape[:-2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,24 +91,29 @@ class Kernel:
         kernel = namespace(gain).reshape(gain, (1, 1, 1, channels))
         return cls.of(kernel, offset, channels)
 
+    @classmethod
+    def average(cls, ones, offset, kernel_size):
+        """Average pooling that counts the zeros of the padding.
+
+        Args:
+            ones: Array of ones, of shape `(channels,)`.
+            offset: Array of shape `(channels,)`.
+            kernel_size: Tuple of integers.
+        """
+        xp, channels = namespace(ones), ones.shape[0]
+        box = xp.broadcast_to(
+            xp.multiply(ones, 1.0 / math.prod(kernel_size)),
+            (*kernel_size, 1, channels),
+        )
+        return cls.of(box, offset, channels)
+
     @property
     def kernel(self):
         """The parts added up: in float64 on numpy, else a backend tensor."""
         if self._xp is FLOAT64:
             return self.to_numpy("float64")
-        arrays = []
-        for part in self.parts:
-            weights = part.weights
-            if part.gain is not None:
-                weights = ops.multiply(weights, part.gain)
-            if part.size != self.kernel_size:
-                axes = zip(
-                    self.kernel_size, part.size, part.offset, strict=True
-                )
-                pads = [(first, k - n - first) for k, n, first in axes]
-                weights = ops.pad(weights, [*pads, (0, 0), (0, 0)])
-            arrays.append(weights)
-        return functools.reduce(ops.add, arrays)
+        arrays = [part.spread(self.kernel_size) for part in self.parts]
+        return functools.reduce(self._xp.add, arrays)
 
     def to_numpy(self, dtype):
         """The parts added up in float64 and rounded once.
@@ -157,13 +125,8 @@ class Kernel:
         channels = self.parts[0].weights.shape[-2:]
         total = aligned_zeros((*self.kernel_size, *channels), dtype)
         for tap in np.ndindex(self.kernel_size):
-            summands = []
-            for part in self.parts:
-                place = tuple(map(operator.sub, tap, part.offset))
-                axes = zip(place, part.size, strict=True)
-                if all(0 <= index < size for index, size in axes):
-                    gain = 1.0 if part.gain is None else part.gain
-                    summands.append(FLOAT64.multiply(part.weights[place], gain))
+            summands = [part.tap(tap) for part in self.parts]
+            summands = [each for each in summands if each is not None]
             if summands:
                 total[tap] = functools.reduce(np.add, summands)
         return total
@@ -194,15 +157,7 @@ class Kernel:
             offset: Array of shape `(filters,)`.
         """
         xp = self._xp
-        parts = tuple(
-            dataclasses.replace(
-                part,
-                gain=gain
-                if part.gain is None
-                else xp.multiply(part.gain, gain),
-            )
-            for part in self.parts
-        )
+        parts = tuple(part.scale(gain) for part in self.parts)
         bias = xp.add(xp.multiply(self.bias, gain), offset)
         return dataclasses.replace(self, parts=parts, bias=bias)
 
@@ -220,13 +175,7 @@ class Kernel:
                 "Expected a divisor of its number of groups. Regroup both "
                 "kernels to their greatest common divisor."
             )
-        parts = tuple(
-            dataclasses.replace(
-                part,
-                weights=_block_diagonal(part.weights, self.groups, groups),
-            )
-            for part in self.parts
-        )
+        parts = tuple(part.regroup(self.groups, groups) for part in self.parts)
         return dataclasses.replace(self, parts=parts, groups=groups)
 
     def embed(self, kernel_size):
@@ -244,12 +193,7 @@ class Kernel:
                 f"size {kernel_size}. Expected a size at least as large on "
                 "every axis. Embed the smaller kernel in the larger one."
             )
-        parts = tuple(
-            dataclasses.replace(
-                part, offset=tuple(map(operator.add, part.offset, shift))
-            )
-            for part in self.parts
-        )
+        parts = tuple(part.shift(shift) for part in self.parts)
         return dataclasses.replace(
             self, parts=parts, kernel_size=tuple(kernel_size)
         )
@@ -272,6 +216,34 @@ class Kernel:
         bias = self._xp.add(a.bias, b.bias)
         return Kernel(a.parts + b.parts, bias, groups, size)
 
+    def place(self, inputs=(0, 0), filters=(0, 0)):
+        """The same convolution among more channels, zero for those.
+
+        Args:
+            inputs: Number of input channels put before and after its own.
+            filters: Number of output channels put before and after its own.
+        """
+        dense = self.regroup(1)
+        parts = tuple(part.place(inputs, filters) for part in dense.parts)
+        bias = self._xp.pad(self.bias, [filters])
+        return dataclasses.replace(dense, parts=parts, bias=bias)
+
+    def concat(self, other):
+        """The outputs of two convolutions of the same input, side by side.
+
+        Its groups are merged into one.
+        """
+        first = self.place(filters=(0, other.filters))
+        return first.add(other.place(filters=(self.filters, 0)))
+
+    def concat_inputs(self, other):
+        """The sum of two convolutions, whose inputs lie side by side.
+
+        Its groups are merged into one.
+        """
+        first = self.place(inputs=(0, other.in_channels))
+        return first.add(other.place(inputs=(self.in_channels, 0)))
+
     def compose(self, other):
         """The convolution `other` applied to the output of this one.
 
@@ -288,35 +260,12 @@ class Kernel:
         xp = self._xp
         if other.is_diagonal:
             return self.scale(xp.reshape(other.kernel, (-1,)), other.bias)
-        groups = math.gcd(self.groups, other.groups)
-        first = self.regroup(groups)._matrices()
-        second = other.regroup(groups)._matrices()
-        # One matrix a group, with the taps among its columns: a product that
-        # broadcast would overwrite memory on TensorFlow 2.21.
-        columns = xp.reshape(
-            xp.moveaxis(xp.reshape(second, (-1, *second.shape[-3:])), 0, -2),
-            (*second.shape[-3:-1], -1),
-        )
-        summands = []
-        for tap in np.ndindex(self.kernel_size):
-            summand = self._from_columns(xp.matmul(first[tap], columns), other)
-            axes = zip(tap, self.kernel_size, strict=True)
-            pads = [(t, k - 1 - t) for t, k in axes]
-            if any(map(any, pads)):
-                summand = xp.pad(summand, [*pads, (0, 0), (0, 0)])
-            summands.append(summand)
+        first = self
+        if max(self.groups, other.groups) % min(self.groups, other.groups):
+            first = self.regroup(math.gcd(self.groups, other.groups))
+        kernel = _product(first, other)
         bias = xp.add(other.respond(self.bias), other.bias)
-        return Kernel.of(functools.reduce(xp.add, summands), bias, groups)
-
-    def _from_columns(self, product, other):
-        """Turns `(groups, inputs, taps · outputs)` into a kernel's array."""
-        xp = self._xp
-        groups, inputs, _ = product.shape
-        outputs = other.filters // groups
-        product = xp.reshape(product, (groups, inputs, -1, outputs))
-        product = xp.moveaxis(product, (2, 1, 0), (0, 1, 2))
-        shape = (*other.kernel_size, inputs, other.filters)
-        return xp.reshape(product, shape)
+        return Kernel.of(kernel, bias, min(first.groups, other.groups))
 
     def respond(self, constant):
         """Response, without bias, to an image of one constant colour.
@@ -328,28 +277,55 @@ class Kernel:
             Array of shape `(filters,)`.
         """
         xp = self._xp
-        axes = tuple(range(len(self.kernel_size)))
-        total = xp.sum(self._matrices(), axis=axes)
+        total = xp.sum(self._matrices(), axis=0)
         constant = xp.reshape(constant, (self.groups, 1, -1))
         return xp.reshape(xp.matmul(constant, total), (-1,))
 
     def _matrices(self):
-        """The kernel as `(*kernel_size, groups, inputs, outputs)`."""
+        """The kernel as `(taps, groups, inputs, outputs)`."""
         xp, kernel = self._xp, self.kernel
-        *size, inputs, filters = kernel.shape
-        shape = (*size, inputs, self.groups, filters // self.groups)
-        return xp.moveaxis(xp.reshape(kernel, shape), -2, -3)
+        *_, inputs, filters = kernel.shape
+        shape = (-1, inputs, self.groups, filters // self.groups)
+        return xp.transpose(xp.reshape(kernel, shape), (0, 2, 1, 3))
 
 
-def _block_diagonal(weights, old, new):
-    """Weights of `old` groups written for `new`, fewer groups."""
-    xp = namespace(weights)
-    ratio = old // new
-    *size, inputs, filters = weights.shape
-    fine = xp.reshape(weights, (*size, 1, inputs, new, ratio, filters // old))
-    diagonal = xp.reshape(
-        xp.eye(ratio, dtype=weights.dtype), (ratio, 1, 1, ratio, 1)
+def _product(first, second):
+    """The array of `second` after `first`, taps convolved, groups kept apart.
+
+    One of the two numbers of groups divides the other. The matrices of the
+    finer one stay as small as they are: there is one product for each of its
+    groups, with the taps of both kernels among the rows and columns. (Matrices
+    that broadcast would overwrite memory on TensorFlow 2.21.)
+    """
+    xp = first._xp
+    fine, coarse = (f(first.groups, second.groups) for f in (max, min))
+    ratio = fine // coarse
+    rows, columns = first._matrices(), second._matrices()
+    taps, _, inputs, _ = rows.shape
+    shape = (taps, first.groups, inputs, fine // first.groups, -1)
+    rows = xp.transpose(xp.reshape(rows, shape), (1, 3, 0, 2, 4))
+    rows = xp.reshape(rows, (fine, taps * inputs, -1))
+    more_taps, *_, outputs = columns.shape
+    columns = xp.reshape(columns, (more_taps, fine, -1, outputs))
+    columns = xp.transpose(columns, (1, 2, 0, 3))
+    columns = xp.reshape(columns, (fine, -1, more_taps * outputs))
+    product = xp.reshape(
+        xp.matmul(rows, columns),
+        (coarse, ratio, taps, inputs, more_taps, outputs),
     )
-    return xp.reshape(
-        xp.multiply(fine, diagonal), (*size, ratio * inputs, filters)
-    )
+    # The finer groups lie side by side in what the coarser ones read or write.
+    inputs_finer = first.groups == fine
+    order = (2, 4, 1, 3, 0, 5) if inputs_finer else (2, 4, 3, 0, 1, 5)
+    channels = (first.in_channels // coarse, second.filters)
+    product = xp.transpose(product, order)
+    if taps == 1:
+        return xp.reshape(product, (*second.kernel_size, *channels))
+    if more_taps == 1:
+        return xp.reshape(product, (*first.kernel_size, *channels))
+    product = xp.reshape(product, (taps, *second.kernel_size, *channels))
+    summands = []
+    for index, tap in enumerate(np.ndindex(first.kernel_size)):
+        axes = zip(tap, first.kernel_size, strict=True)
+        pads = [(t, k - 1 - t) for t, k in axes]
+        summands.append(xp.pad(product[index], [*pads, (0, 0), (0, 0)]))
+    return functools.reduce(xp.add, summands)

@@ -16,7 +16,8 @@ from typing import Any
 from keras import ops
 
 from keras_rep import backend
-from keras_rep.kernel import Kernel, tap_offset
+from keras_rep.kernel import Kernel
+from keras_rep.parts import tap_offset
 
 
 def effective_size(kernel_size, dilation_rate):
