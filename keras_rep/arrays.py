@@ -5,6 +5,7 @@ The algebra of kernels is written once, for numpy and for backend tensors.
 
 import functools
 import math
+import operator
 import types
 
 import numpy as np
@@ -15,6 +16,7 @@ FLOAT64 = types.SimpleNamespace(
     broadcast_to=np.broadcast_to,
     eye=np.eye,
     matmul=functools.partial(np.matmul, dtype="float64"),
+    maximum=functools.partial(np.maximum, dtype="float64"),
     multiply=functools.partial(np.multiply, dtype="float64"),
     pad=np.pad,
     reshape=np.reshape,
@@ -25,9 +27,18 @@ FLOAT64 = types.SimpleNamespace(
 )
 
 
+TENSORS = types.SimpleNamespace(
+    **{
+        **{name: getattr(ops, name) for name in vars(FLOAT64)},
+        # `keras.ops.matmul` on PyTorch rounds float64 to float32.
+        "matmul": operator.matmul,
+    }
+)
+
+
 def namespace(array):
     """The functions for an array: those of numpy in float64, or `keras.ops`."""
-    return FLOAT64 if isinstance(array, np.ndarray) else ops
+    return FLOAT64 if isinstance(array, np.ndarray) else TENSORS
 
 
 def aligned_zeros(shape, dtype):

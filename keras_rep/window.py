@@ -187,6 +187,48 @@ class Window(typing.NamedTuple):
             signal=ops.add(self.signal, other.signal), margin=margin
         )
 
+    def concat(self, other):
+        """Two windows that were sampled alike, channel behind channel."""
+        axis = backend.channel_axis(self.data_format)
+        pair = (self.signal, other.signal)
+        signal = ops.concatenate(pair, axis)
+        if self.margin is None and other.margin is None:
+            return self._replace(signal=signal)
+        margins = [
+            ops.zeros((each.signal.shape[axis],), dtype=each.signal.dtype)
+            if each.margin is None
+            else each.margin
+            for each in (self, other)
+        ]
+        return self._replace(signal=signal, margin=ops.concatenate(margins))
+
+    def select(self, start, stop):
+        """The channels from `start` to before `stop`."""
+        channels = slice(start, stop)
+        first = self.data_format == "channels_first"
+        signal = (
+            self.signal[:, channels] if first else self.signal[..., channels]
+        )
+        margin = None if self.margin is None else self.margin[channels]
+        return self._replace(signal=signal, margin=margin)
+
+    def add_slices(self, count, groups):
+        """The sum of `count` slices of the channels, within each group."""
+        axis = backend.channel_axis(self.data_format) % 4
+        shape = list(ops.shape(self.signal))
+        filters = self.signal.shape[axis] // count
+        split = [groups, count, filters // groups]
+        signal = ops.reshape(
+            self.signal, (*shape[:axis], *split, *shape[axis + 1 :])
+        )
+        shape[axis] = filters
+        signal = ops.reshape(ops.sum(signal, axis=axis + 1), shape)
+        margin = self.margin
+        if margin is not None:
+            margin = ops.sum(ops.reshape(margin, split), axis=1)
+            margin = ops.reshape(margin, (filters,))
+        return self._replace(signal=signal, margin=margin)
+
     def pad(self, kernel_size, grid):
         """All pixels that a kernel reads on `grid`, the margin filled in."""
         margins = grid.margins(kernel_size, self.sizes)
@@ -236,12 +278,28 @@ def correlate(window, kernel, grid):
     Returns:
         An image tensor.
     """
-    data_format = window.data_format
-    if kernel.kernel_size == (1, 1) and (grid is None or window.sampled):
-        return backend.convolve_pointwise(
-            window.signal, kernel.kernel, data_format
+
+    def convolve(window, kernel, padding):
+        return backend.convolve(
+            window.signal,
+            ops.cast(kernel.kernel, window.signal.dtype),
+            grid.strides,
+            padding,
+            grid.dilation_rate,
+            window.data_format,
         )
+
+    def convolve_pointwise(window):
+        return backend.convolve_pointwise(
+            window.signal,
+            ops.cast(kernel.kernel, window.signal.dtype),
+            window.data_format,
+        )
+
+    is_pointwise = kernel.kernel_size == (1, 1)
     if grid is None or window.sampled:
+        if is_pointwise:
+            return convolve_pointwise(window)
         raise ValueError(
             f"Cannot convolve with a kernel of size {kernel.kernel_size} "
             "before or after the sampling term of a chain. Expected one "
@@ -252,26 +310,14 @@ def correlate(window, kernel, grid):
     if margins is None:
         # The stride and an unknown size decide under which tap the kernel
         # lies: only the full kernel is under all of them.
-        kernel = kernel.embed(grid.kernel_size)
-        return backend.convolve(
-            window.signal,
-            kernel.kernel,
-            grid.strides,
-            "same",
-            grid.dilation_rate,
-            data_format,
-        )
-    if kernel.kernel_size == (1, 1):
+        return convolve(window, kernel.embed(grid.kernel_size), "same")
+    if is_pointwise:
         # Slicing first also avoids the gradient of a strided 1×1 convolution,
         # which crashes TensorFlow 2.21's CPU build on larger images.
-        window = _crop(window, margins, grid.strides)
-        return backend.convolve_pointwise(
-            window.signal, kernel.kernel, data_format
-        )
+        return convolve_pointwise(_crop(window, margins, grid.strides))
     window = _crop(window, [(min(a, 0), min(b, 0)) for a, b in margins])
     pads = [(max(a, 0), max(b, 0)) for a, b in margins]
-    padding = "valid"
-    if pads == [
+    native = [
         same_pads(*axis)
         for axis in zip(
             window.sizes,
@@ -280,18 +326,12 @@ def correlate(window, kernel, grid):
             grid.dilation_rate,
             strict=True,
         )
-    ]:
-        padding = "same"
-    elif any(map(any, pads)):
+    ]
+    if pads == native:
+        return convolve(window, kernel, "same")
+    if any(map(any, pads)):
         window = _crop(window, pads)
-    return backend.convolve(
-        window.signal,
-        kernel.kernel,
-        grid.strides,
-        padding,
-        grid.dilation_rate,
-        data_format,
-    )
+    return convolve(window, kernel, "valid")
 
 
 def _crop(window, margins, strides=(1, 1)):

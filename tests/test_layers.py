@@ -50,7 +50,7 @@ def run_plain(layer, x):
 
 def assert_close(received, expected, tolerance=TOLERANCE):
     """Compares relative to the largest value, as rounding does."""
-    scale = np.abs(expected).max()
+    scale = np.abs(expected).max() or 1.0
     np.testing.assert_allclose(
         received / scale, expected / scale, rtol=0, atol=tolerance
     )
@@ -137,7 +137,8 @@ def test_one_training_step_changes_every_weight(case):
     model.train_on_batch(images(case), np.ones((2, 3)))
 
     for old, new in zip(before, model.layers[0].weights, strict=True):
-        assert np.abs(old - array(new)).max() > 0, new.path
+        if not new.path.endswith(case.idle):
+            assert np.abs(old - array(new)).max() > 0, new.path
 
 
 def test_channels_first(case, backend):

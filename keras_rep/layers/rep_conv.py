@@ -1,5 +1,6 @@
-from keras_rep.layers.base import TermLayer, register
-from keras_rep.terms import Chain, Conv, Norm, Sum
+from keras_rep.layers.base import register
+from keras_rep.layers.term_layer import TermLayer
+from keras_rep.terms import Chain, Concat, Slice, Sum
 
 
 @register
@@ -12,22 +13,24 @@ class RepConv(TermLayer):
     A kernel of size 1×1 has no second 1×1 branch. Deploys to one `Conv2D`, or
     one `DepthwiseConv2D` where `groups` equals the number of input channels.
 
+    With a `reserve_ratio` r, the first r of the channels pass on what they
+    read, and the branches compute the others only: the block of RMNet.
+
     Args:
         filters: Number of output channels.
         kernel_size: Integer or tuple of two integers.
         strides: Integer or tuple of two integers.
-        padding: `"same"`, `"valid"`, or `"centered"`, which pads
-            `kernel_size // 2` pixels on both sides as PyTorch does.
+        padding: `"same"`, `"valid"` or `"centered"`.
         data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: Integer or tuple of two integers.
         groups: Number of channel groups.
         activation: Activation function or its name.
-        momentum: Weight of the old value in the moving statistics.
-        epsilon: Added to the variance by the normalizations.
-        kernel_initializer: Initializer of the branches' kernels; by default
-            uniform within `1 / sqrt(fan_in)`, as in PyTorch.
-        kernel_regularizer: Regularizer of the branches' kernels.
-        kernel_constraint: Constraint of the branches' kernels.
+        reserve_ratio: Share of the channels that pass the block unchanged but
+            for the activation, from 0 to below 1. Only where the layer keeps
+            channels and image size.
+        **kwargs: `momentum` and `epsilon` of the normalizations,
+            `kernel_initializer`, `kernel_regularizer` and `kernel_constraint`
+            of the branches, as for `TermLayer`.
 
     Input shape:
         `(batch, height, width, channels)`, or with the channels second for
@@ -49,6 +52,8 @@ class RepConv(TermLayer):
 
     - Ding et al. 2021, "RepVGG: Making VGG-style ConvNets Great Again",
       arXiv 2101.03697.
+    - Meng et al. 2021, "RMNet: Equivalently Removing Residual Connection from
+      Networks", arXiv 2111.00687, for `reserve_ratio`.
     """
 
     def __init__(
@@ -62,8 +67,7 @@ class RepConv(TermLayer):
         groups=1,
         activation=None,
         *,
-        momentum=0.9,
-        epsilon=1e-5,
+        reserve_ratio=0.0,
         **kwargs,
     ):
         super().__init__(
@@ -77,28 +81,39 @@ class RepConv(TermLayer):
             activation,
             **kwargs,
         )
-        self.momentum = momentum
-        self.epsilon = epsilon
+        if not 0 <= reserve_ratio < 1:
+            raise ValueError(
+                f"Invalid value for `reserve_ratio`. Received: reserve_ratio="
+                f"{reserve_ratio!r}. Expected a number from 0 to below 1. Set "
+                "it to 0 to compute every channel."
+            )
+        self.reserve_ratio = reserve_ratio
 
     def make_term(self, channels):
-        norm = {"momentum": self.momentum, "epsilon": self.epsilon}
-        conv = self.branch_options()
-        branches = {
-            "kxk": Chain(
-                Conv(self.filters, self.kernel_size, **conv), Norm(**norm)
+        preserves = self.preserves_shape(channels)
+        reserved = int(channels * self.reserve_ratio)
+        if reserved and (not preserves or self.groups > 1):
+            raise ValueError(
+                f"Cannot reserve channels. Received: reserve_ratio="
+                f"{self.reserve_ratio}, {channels} input channels, filters="
+                f"{self.filters}, strides={self.strides}, padding="
+                f"{self.padding!r} and groups={self.groups}. Expected a layer "
+                "that keeps channels and image size, with one group. Set "
+                "`reserve_ratio=0`, or change the others."
             )
-        }
+        computed = self.filters - reserved
+        branches = {"kxk": self.make_conv_norm(self.kernel_size, computed)}
         if self.kernel_size != (1, 1):
-            branches["point"] = Chain(
-                Conv(self.filters, 1, **conv), Norm(**norm)
-            )
-        if self.preserves_shape(channels):
-            branches["identity"] = Norm(**norm)
-        return Sum(**branches)
+            branches["point"] = self.make_conv_norm(1, computed)
+        if preserves:
+            branches["identity"] = self.make_norm()
+        if not reserved:
+            return Sum(**branches)
+        branches["identity"] = Chain(Slice(reserved), branches["identity"])
+        return Concat(reserved=Slice(0, reserved), computed=Sum(**branches))
 
     def get_config(self):
         return {
             **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
+            "reserve_ratio": self.reserve_ratio,
         }

@@ -23,16 +23,6 @@ def read_numpy(value):
     return value if is_exact else value.astype("float64")
 
 
-def read_tensor(value):
-    """Reads a variable or array for a computation on the backend.
-
-    Kernels are added up in single precision at least, whatever the policy.
-    """
-    if isinstance(value, np.ndarray):
-        value = value.astype("float32")
-    return backend.at_least_single(ops.convert_to_tensor(value))
-
-
 class Term(keras.layers.Layer):
     """A linear map of images. See the module's docstring for its law.
 
@@ -54,6 +44,17 @@ class Term(keras.layers.Layer):
         """
         self.channels = self.filters = self.groups = input_shape[-1]
 
+    def read_tensor(self, value):
+        """Reads a variable or array for a computation on the backend.
+
+        Kernels are added up in single precision at least, whatever the policy.
+        """
+        if isinstance(value, np.ndarray):
+            is_double = self.compute_dtype == "float64"
+            dtype = "float64" if is_double else "float32"
+            return ops.convert_to_tensor(value, dtype)
+        return backend.at_least_single(ops.convert_to_tensor(value))
+
     def to_kernel(self, read=read_numpy):
         """The term as one kernel; normalizations by their moving statistics.
 
@@ -61,7 +62,7 @@ class Term(keras.layers.Layer):
 
         Args:
             read: Function that turns a variable or a numpy array into an
-                operand: `read_numpy` or `read_tensor`.
+                operand: `read_numpy` or the method `read_tensor`.
 
         Returns:
             A `Kernel`.
@@ -98,7 +99,7 @@ class Term(keras.layers.Layer):
             A `Window`, sampled if there was a grid.
         """
         if type(self).to_kernel is not Term.to_kernel:
-            return window.convolve(self.to_kernel(read_tensor), grid)
+            return window.convolve(self.to_kernel(self.read_tensor), grid)
         strides = (1, 1)
         if grid is not None:
             if grid.dilation_rate != (1, 1) and self.kernel_size != (1, 1):
@@ -119,16 +120,30 @@ class Term(keras.layers.Layer):
         window = window._replace(signal=values, margin=None)
         return window if grid is None else window.stride(strides)
 
+    def apply_kernel(self, window, grid):
+        """Applies the term by its kernel, in the compute dtype."""
+        signal = ops.cast(window.signal, self.compute_dtype)
+        window = window._replace(signal=signal)
+        return window.convolve(self.to_kernel(self.read_tensor), grid)
+
+    @property
+    def trains_as_kernel(self):
+        """Whether `to_kernel(self.read_tensor)` holds in training, too.
+
+        It does not for normalizations, nor for a term whose kernel is its
+        impulse response, which passes no gradient.
+        """
+        return type(self).to_kernel is not Term.to_kernel
+
     @property
     def has_batch_kernel(self):
         """Whether `batch_kernel` can stand for `apply` in training."""
-        overridden = type(self).batch_kernel is not Term.batch_kernel
-        return overridden and self.kernel_size == (1, 1)
+        return self.trains_as_kernel and self.kernel_size == (1, 1)
 
     def batch_kernel(self, moments):
         """The term as a kernel for one batch, which its norms then track.
 
-        Terms that have it are merged with the other 1×1 branches of a sum.
+        Terms that have it are merged with other 1×1 terms.
 
         Args:
             moments: `Moments` of the term's input.
@@ -136,7 +151,7 @@ class Term(keras.layers.Layer):
         Returns:
             A `Kernel` of backend tensors, normalizing by the batch.
         """
-        raise NotImplementedError
+        return self.to_kernel(self.read_tensor)
 
     def multiply_adds(self, pixels, samples):
         """Multiply-adds of one training-form call, for one image.

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_rep.kernel import Kernel
-from keras_rep.terms.base import Term, read_numpy, read_tensor
+from keras_rep.terms.base import Term, read_numpy
 
 
 class Conv(Term):
@@ -67,12 +67,9 @@ class Conv(Term):
         bias = np.zeros(self.filters) if self.bias is None else self.bias
         return Kernel.of(read(self.kernel), read(bias), self.groups)
 
-    def batch_kernel(self, moments):
-        return self.to_kernel(read_tensor)
-
     def apply(self, window, grid, training):
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        bias = None if self.bias is None else read_tensor(self.bias)
+        bias = None if self.bias is None else self.read_tensor(self.bias)
         signal = ops.cast(window.signal, self.compute_dtype)
         return window._replace(signal=signal).convolve(
             Kernel.of(kernel, bias, self.groups), grid

@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_rep import backend
 from keras_rep.kernel import Kernel, batch_norm_affine
-from keras_rep.terms.base import Term, read_numpy, read_tensor
+from keras_rep.terms.base import Term, read_numpy
 
 
 class Norm(Term):
@@ -69,13 +69,21 @@ class Norm(Term):
     def to_kernel(self, read=read_numpy):
         return Kernel.diagonal(*self.affine(read))
 
+    trains_as_kernel = False
+    has_batch_kernel = True
+
     def batch_kernel(self, moments):
         if not self.trainable:
-            return self.to_kernel(read_tensor)
+            return self.to_kernel(self.read_tensor)
         mean, variance = moments.statistics()
         self._track(mean, variance)
         gain, offset = batch_norm_affine(
-            read_tensor, mean, variance, self.gamma, self.beta, self.epsilon
+            self.read_tensor,
+            mean,
+            variance,
+            self.gamma,
+            self.beta,
+            self.epsilon,
         )
         return Kernel.diagonal(gain, offset)
 
@@ -87,19 +95,19 @@ class Norm(Term):
         # Half precision cannot carry the offsets of several branches that
         # cancel, so the sum of a block runs in float32.
         signal = backend.at_least_single(window.signal)
-        gain, offset = self.affine(read_tensor)
+        gain, offset = self.affine(self.read_tensor)
         if window.margin is not None:
             offset = ops.add(offset, ops.multiply(gain, window.margin))
         gain = backend.per_channel(gain, window.data_format)
         return window._replace(signal=ops.multiply(signal, gain), margin=offset)
 
     def _apply_batch(self, window):
-        ones = ops.ones_like(read_tensor(self.moving_mean))
-        gamma = ones if self.gamma is None else read_tensor(self.gamma)
+        ones = ops.ones_like(self.read_tensor(self.moving_mean))
+        gamma = ones if self.gamma is None else self.read_tensor(self.gamma)
         beta = (
             ops.zeros_like(ones)
             if self.beta is None
-            else read_tensor(self.beta)
+            else self.read_tensor(self.beta)
         )
         # The margin shifts image and mean alike, so it drops out here.
         signal, mean, variance = backend.normalize_batch(
@@ -112,7 +120,7 @@ class Norm(Term):
             return window._replace(signal=signal, margin=None)
         # Outside the image the moving statistics hold, without gradient, as
         # in the Diverse Branch Block (arXiv 2103.13425).
-        gain, margin = self.affine(read_tensor)
+        gain, margin = self.affine(self.read_tensor)
         if window.margin is not None:
             margin = ops.add(margin, ops.multiply(gain, window.margin))
         margin = ops.stop_gradient(margin)
@@ -124,5 +132,5 @@ class Norm(Term):
             (self.moving_mean, mean),
             (self.moving_variance, variance),
         ):
-            old, new = read_tensor(moving), ops.stop_gradient(batch)
+            old, new = self.read_tensor(moving), ops.stop_gradient(batch)
             moving.assign(self.momentum * old + (1.0 - self.momentum) * new)

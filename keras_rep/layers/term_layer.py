@@ -1,0 +1,133 @@
+import functools
+import math
+
+from keras import ops
+
+from keras_rep.layers.base import UNLIMITED
+from keras_rep.layers.conv_layer import ConvLayer
+from keras_rep.layers.plain import PlainConv
+from keras_rep.terms import read_numpy
+from keras_rep.window import Grid, Window
+
+
+class TermLayer(ConvLayer):
+    """One linear term and an activation; deploys to one convolution.
+
+    A subclass overrides `make_term`. The arguments are those of
+    `keras.layers.Conv2D`, in its order, and those of the normalizations.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Integer or tuple of two integers.
+        strides: Integer or tuple of two integers.
+        padding: `"same"`, `"valid"`, or `"centered"`, which pads
+            `kernel_size // 2` pixels on both sides as PyTorch does.
+        data_format: `"channels_last"` or `"channels_first"`; by default the
+            one of the Keras configuration.
+        dilation_rate: Integer or tuple of two integers.
+        groups: Number of channel groups; the number of input channels makes
+            a depthwise convolution.
+        activation: Activation function or its name.
+        momentum: Weight of the old value in the moving statistics.
+        epsilon: Added to the variance by the normalizations.
+        kernel_initializer: Initializer of the branches' kernels; by default
+            uniform within `1 / sqrt(fan_in)`, as in PyTorch.
+        kernel_regularizer: Regularizer of the branches' kernels.
+        kernel_constraint: Constraint of the branches' kernels.
+    """
+
+    @functools.cached_property
+    def grid(self):
+        """The `Grid` of the deployed convolution."""
+        return Grid(
+            self.kernel_size, self.strides, self.dilation_rate, self.padding
+        )
+
+    def make_term(self, channels):
+        """Creates the linear term.
+
+        Args:
+            channels: Number of input channels.
+
+        Returns:
+            A `keras_rep.terms.Term` with `self.filters` output channels.
+        """
+        raise NotImplementedError
+
+    def preserves_shape(self, channels):
+        """Whether output and input have one shape, whatever the image size."""
+        # With stride 1 the output is larger or smaller by a constant.
+        probe = (1000, 1000)
+        return (
+            channels == self.filters
+            and self.strides == (1, 1)
+            and self.grid.output_sizes(probe) == probe
+        )
+
+    def build(self, input_shape):
+        self.channels = channels = self.count_channels(input_shape)
+        self.compute_output_shape(input_shape)
+        self.branches = self.make_term(channels)
+        self.branches.name = "branches"
+        # Keras hands neither down to children that come into being in `build`.
+        self.branches.dtype_policy = self.dtype_policy
+        self.branches.trainable = self.trainable
+        self.branches.build((None, None, None, channels))
+        if self.branches.filters != self.filters:
+            raise ValueError(
+                f"`make_term` of '{type(self).__name__}' returned a term with "
+                f"{self.branches.filters} filters. Expected filters="
+                f"{self.filters}. Pass `self.filters` to its last convolution."
+            )
+
+    def call(self, inputs, training=None):
+        window = Window(inputs, None, self.data_format)
+        outputs = self.branches.apply(window, self.grid, training).values()
+        return self.activation(ops.cast(outputs, self.compute_dtype))
+
+    def to_kernel(self, read=read_numpy):
+        """The deployed convolution as a `keras_rep.kernel.Kernel` of numpy."""
+        kernel = self.branches.to_kernel(read)
+        return kernel.embed(self.kernel_size).regroup(self.groups)
+
+    @property
+    def plain(self):
+        """The `PlainConv` that the layer deploys to."""
+        return PlainConv(
+            self.grid,
+            self.channels,
+            self.filters,
+            self.groups,
+            self.activation,
+            self,
+        )
+
+    def make_deploy_layers(self, input_range=UNLIMITED):
+        return self.plain.make_layers(self.name)
+
+    def get_deploy_weights(self, input_range=UNLIMITED):
+        return self.plain.weights(self.to_kernel())
+
+    def multiply_adds(self, input_shape):
+        outputs = self.compute_output_shape(input_shape)
+        axes = slice(1, 3) if self.channels_last else slice(2, 4)
+        if None in input_shape[axes]:
+            return None
+        return self.branches.multiply_adds(
+            math.prod(input_shape[axes]), math.prod(outputs[axes])
+        )
+
+    def compute_output_shape(self, input_shape):
+        axes = slice(1, 3) if self.channels_last else slice(2, 4)
+        sizes = self.grid.output_sizes(input_shape[axes])
+        if any(size is not None and size < 1 for size in sizes):
+            raise ValueError(
+                f"Layer '{self.name}' has no output for this input. Received: "
+                f"an input of shape {input_shape}, kernel_size="
+                f"{self.kernel_size} and padding={self.padding!r}. Expected "
+                "an image at least as large as the kernel. Use "
+                "`padding='same'`, or a larger image."
+            )
+        if self.channels_last:
+            return (input_shape[0], *sizes, self.filters)
+        return (input_shape[0], self.filters, *sizes)

@@ -1,0 +1,127 @@
+import collections
+import functools
+import math
+import re
+
+from keras import ops
+
+from keras_rep import backend
+from keras_rep.kernel import Kernel
+from keras_rep.moments import Moments
+from keras_rep.terms.base import Term, read_numpy
+
+
+class Chain(Term):
+    """Terms in a row, the output of each being the input of the next.
+
+    One of them may be larger than 1×1: it samples the layer's grid, and the
+    terms before it see the whole image. Where several are larger, the chain
+    is computed as one kernel, built anew in every step; then no normalization
+    may be among them.
+
+    Args:
+        *terms: The terms, in the order in which they apply.
+    """
+
+    def __init__(self, *terms, **kwargs):
+        super().__init__(**kwargs)
+        self.terms = list(terms)
+        used: collections.Counter[str] = collections.Counter()
+        for term in terms:
+            # Without the number that Keras puts behind a name of its own.
+            name = re.sub(r"_\d+$", "", term.name)
+            term.name = f"{name}_{used[name]}" if used[name] else name
+            used[name] += 1
+
+    def build(self, input_shape):
+        self.channels = input_shape[-1]
+        for term in self.terms:
+            term.dtype_policy = self.dtype_policy
+            term.build(input_shape)
+            input_shape = (*input_shape[:-1], term.filters)
+        self.filters = input_shape[-1]
+        self.groups = math.gcd(*(term.groups for term in self.terms))
+        sizes = [term.kernel_size for term in self.terms]
+        self.kernel_size = tuple(
+            sum(axis) - len(axis) + 1 for axis in zip(*sizes, strict=True)
+        )
+        spatial = [i for i, size in enumerate(sizes) if size != (1, 1)]
+        self.sampling_index = spatial[0] if spatial else 0
+        self.is_one_kernel = len(spatial) > 1
+        if self.is_one_kernel and not self.trains_as_kernel:
+            raise ValueError(
+                f"Chain has {len(spatial)} terms larger than 1×1, of sizes "
+                f"{[sizes[i] for i in spatial]}, and normalizations or terms "
+                "without `to_kernel`. Expected at most one with those, because "
+                "the surroundings of an image are not constant behind it. Use "
+                "one larger kernel, or normalize after the chain."
+            )
+
+    def to_kernel(self, read=read_numpy):
+        return _compose(self.terms, read)
+
+    @property
+    def trains_as_kernel(self):
+        return all(term.trains_as_kernel for term in self.terms)
+
+    @property
+    def has_batch_kernel(self):
+        return all(term.has_batch_kernel for term in self.terms)
+
+    def batch_kernel(self, moments):
+        return _compose_batch(self.terms, moments)
+
+    def apply(self, window, grid, training):
+        if self.is_one_kernel:
+            return self.apply_kernel(window, grid)
+        start = self._merged_length(window, training)
+        if start:
+            window = self._merge(window, self.terms[:start])
+        for index, term in enumerate(self.terms[start:], start):
+            sampling = grid if index == self.sampling_index else None
+            window = term.apply(window, sampling, training)
+        return window
+
+    def _merged_length(self, window, training):
+        """Number of leading 1×1 terms that one product replaces, if it pays."""
+        pays = backend.MERGES_POINTWISE and self.compute_dtype == "float32"
+        if not training or not pays or window.sampled:
+            return 0
+        length = 0
+        for term in self.terms[: self.sampling_index]:
+            if not term.has_batch_kernel:
+                break
+            length += 1
+        return length if length > 1 else 0
+
+    def _merge(self, window, terms):
+        """The window behind leading 1×1 terms, normalized by the batch."""
+        groups = math.gcd(*(term.groups for term in terms))
+        kernel = _compose_batch(terms, Moments.of(window, groups))
+        inside = window.convolve(kernel)
+        # Outside the image the moving statistics hold: see `Norm`.
+        outside = window.convolve(_compose(terms, self.read_tensor)).margin
+        outside = ops.stop_gradient(outside)
+        difference = ops.subtract(inside.margin, outside)
+        signal = backend.shift(inside.signal, difference, window.data_format)
+        return inside._replace(signal=signal, margin=outside)
+
+    def multiply_adds(self, pixels, samples):
+        total = 0
+        for index, term in enumerate(self.terms):
+            after = samples if index >= self.sampling_index else pixels
+            total += term.multiply_adds(pixels, after)
+        return total
+
+
+def _compose(terms, read):
+    return functools.reduce(
+        Kernel.compose, [term.to_kernel(read) for term in terms]
+    )
+
+
+def _compose_batch(terms, moments):
+    kernel = terms[0].batch_kernel(moments)
+    for term in terms[1:]:
+        kernel = kernel.compose(term.batch_kernel(moments.through(kernel)))
+    return kernel

@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+
+from keras_rep.arrays import namespace
+from keras_rep.kernel import Kernel
+from keras_rep.terms.base import read_numpy
+from keras_rep.terms.conv import Conv
+
+
+class Dirac(Conv):
+    """Convolution with the kernel `α·δ + β·W / ‖W‖`.
+
+    δ passes every channel on where input and output have it, α and β are
+    trainable gains of each output channel, and the norm is that of all
+    weights of an output channel. Zagoruyko & Komodakis 2017, arXiv 1706.00388.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Integer or tuple of two integers.
+        alpha_initializer: Initializer of α.
+        beta_initializer: Initializer of β.
+        **kwargs: Further arguments of `Conv`.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        *,
+        alpha_initializer="ones",
+        beta_initializer=None,
+        **kwargs,
+    ):
+        super().__init__(filters, kernel_size, **kwargs)
+        self.alpha_initializer = keras.initializers.get(alpha_initializer)
+        self.beta_initializer = keras.initializers.get(
+            beta_initializer or keras.initializers.Constant(0.1)
+        )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        options = {"shape": (self.filters,), "autocast": False}
+        self.alpha = self.add_weight(
+            name="alpha", initializer=self.alpha_initializer, **options
+        )
+        self.beta = self.add_weight(
+            name="beta", initializer=self.beta_initializer, **options
+        )
+
+    def to_kernel(self, read=read_numpy):
+        kernel = super().to_kernel(read)
+        xp, weights = namespace(kernel.kernel), kernel.kernel
+        norm = xp.sqrt(xp.sum(xp.square(weights), axis=(0, 1, 2)))
+        least, zeros = (read(np.full(self.filters, v)) for v in (1e-12, 0.0))
+        noise = kernel.scale(
+            xp.multiply(read(self.beta), 1.0 / xp.maximum(norm, least)), zeros
+        )
+        inputs, outputs = (
+            channels // self.groups
+            for channels in (self.channels, self.filters)
+        )
+        passing = np.tile(np.eye(inputs, outputs), self.groups)
+        dirac = Kernel.of(read(passing[None, None]), zeros, self.groups)
+        return dirac.scale(read(self.alpha), zeros).add(noise)
+
+    def apply(self, window, grid, training):
+        return self.apply_kernel(window, grid)
