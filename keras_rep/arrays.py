@@ -16,7 +16,6 @@ FLOAT64 = types.SimpleNamespace(
     broadcast_to=np.broadcast_to,
     eye=np.eye,
     matmul=functools.partial(np.matmul, dtype="float64"),
-    maximum=functools.partial(np.maximum, dtype="float64"),
     multiply=functools.partial(np.multiply, dtype="float64"),
     pad=np.pad,
     reshape=np.reshape,

@@ -101,9 +101,9 @@ class Kernel:
             kernel_size: Tuple of integers.
         """
         xp, channels = namespace(ones), ones.shape[0]
+        # By the operator: `ops.divide` on PyTorch rounds float64 to float32.
         box = xp.broadcast_to(
-            xp.multiply(ones, 1.0 / math.prod(kernel_size)),
-            (*kernel_size, 1, channels),
+            ones / math.prod(kernel_size), (*kernel_size, 1, channels)
         )
         return cls.of(box, offset, channels)
 

@@ -56,11 +56,16 @@ class Conv(Term):
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
+            # Branches are added up in full precision before they are cast.
+            autocast=False,
         )
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                name="bias", shape=(self.filters,), initializer="zeros"
+                name="bias",
+                shape=(self.filters,),
+                initializer="zeros",
+                autocast=False,
             )
 
     def to_kernel(self, read=read_numpy):
@@ -68,7 +73,7 @@ class Conv(Term):
         return Kernel.of(read(self.kernel), read(bias), self.groups)
 
     def apply(self, window, grid, training):
-        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
+        kernel = self.read_tensor(self.kernel)
         bias = None if self.bias is None else self.read_tensor(self.bias)
         signal = ops.cast(window.signal, self.compute_dtype)
         return window._replace(signal=signal).convolve(

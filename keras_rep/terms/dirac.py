@@ -50,11 +50,11 @@ class Dirac(Conv):
     def to_kernel(self, read=read_numpy):
         kernel = super().to_kernel(read)
         xp, weights = namespace(kernel.kernel), kernel.kernel
-        norm = xp.sqrt(xp.sum(xp.square(weights), axis=(0, 1, 2)))
-        least, zeros = (read(np.full(self.filters, v)) for v in (1e-12, 0.0))
-        noise = kernel.scale(
-            xp.multiply(read(self.beta), 1.0 / xp.maximum(norm, least)), zeros
-        )
+        # The smallest norm is 1e-12; at zero, the gradient is finite.
+        squares = xp.sum(xp.square(weights), axis=(0, 1, 2))
+        gain = 1.0 / xp.sqrt(xp.add(squares, 1e-24))
+        zeros = read(np.zeros(self.filters))
+        noise = kernel.scale(xp.multiply(read(self.beta), gain), zeros)
         inputs, outputs = (
             channels // self.groups
             for channels in (self.channels, self.filters)

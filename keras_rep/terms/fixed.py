@@ -7,7 +7,7 @@ from keras_rep.terms.base import Term, read_numpy
 
 
 class Identity(Term):
-    """The input itself."""
+    """The input as it is: the identity branch without normalization."""
 
     def to_kernel(self, read=read_numpy):
         ones, zeros = np.ones(self.channels), np.zeros(self.channels)
