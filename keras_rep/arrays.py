@@ -14,6 +14,7 @@ from keras import ops
 FLOAT64 = types.SimpleNamespace(
     add=functools.partial(np.add, dtype="float64"),
     broadcast_to=np.broadcast_to,
+    concatenate=np.concatenate,
     eye=np.eye,
     matmul=functools.partial(np.matmul, dtype="float64"),
     multiply=functools.partial(np.multiply, dtype="float64"),

@@ -244,6 +244,32 @@ class Kernel:
         first = self.place(inputs=(0, other.in_channels))
         return first.add(other.place(inputs=(self.in_channels, 0)))
 
+    def direct_sum(self, other):
+        """Two convolutions side by side, each with channels of its own.
+
+        Groups are kept where those of both have one shape, as in depthwise
+        convolutions; otherwise they are merged into one.
+        """
+        groups = self.count_groups_beside(
+            other.in_channels, other.filters, other.groups
+        )
+        if groups == 1:
+            inputs, filters = other.in_channels, other.filters
+            first = self.place((0, inputs), (0, filters))
+            inputs, filters = self.in_channels, self.filters
+            return first.add(other.place((inputs, 0), (filters, 0)))
+        xp, first = self._xp, self.regroup(groups - other.groups)
+        kernel = xp.concatenate([first.kernel, other.kernel], -1)
+        bias = xp.concatenate([first.bias, other.bias], 0)
+        return Kernel.of(kernel, bias, groups)
+
+    def count_groups_beside(self, in_channels, filters, groups):
+        """Groups of the direct sum with a kernel of these channels."""
+        shape = in_channels // groups, filters // groups
+        count, rest = divmod(self.in_channels, shape[0])
+        fits = not rest and self.filters == count * shape[1]
+        return groups + count if groups > 1 and fits else 1
+
     def compose(self, other):
         """The convolution `other` applied to the output of this one.
 

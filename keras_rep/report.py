@@ -140,7 +140,7 @@ def summarize(model, outcomes):
 
     Args:
         model: The original model.
-        outcomes: `keras_rep.graph.Outcome` objects, in the order of the calls.
+        outcomes: `keras_rep.calls.Outcome` objects, in the order of the calls.
     """
     rows = [_layer_report(outcome) for outcome in outcomes]
     return DeployReport(
@@ -163,7 +163,11 @@ def _layer_report(outcome):
             sum(new.count_params() for new in outcome.layers),
         ),
         multiply_adds=(before, after),
-        remarks=tuple(outcome.reasons) + tuple(_remarks(outcome)),
+        remarks=(
+            *outcome.reasons,
+            *outcome.remarks,
+            *_remarks(outcome),
+        ),
     )
 
 

@@ -13,6 +13,10 @@ from keras_rep.layers import (
     OREPAVGGConv,
     QARepConv,
     RepConv,
+    RMBlock,
+    RMBottleneck,
+    RMInvertedResidual,
+    TermLayer,
 )
 
 
@@ -64,4 +68,13 @@ CASES = [
     Case(OREPAConv, 6, {"filters": 8, "scaling": "none", "post_norm": False}),
     Case(OREPAStemConv, 3, {"filters": 8, "strides": 2}),
     Case(OREPAVGGConv, 8, {"filters": 8, "kernel_size": 5, "groups": 2}),
+    Case(RMBlock, 8, {"filters": 8}),
+    Case(RMBlock, 6, {"filters": 8, "strides": 2, "groups": 2}),
+    Case(RMBottleneck, 8, {"filters": 16, "groups": 2}),
+    Case(RMBottleneck, 8, {"filters": 8, "strides": 2, "padding": "centered"}),
+    Case(RMInvertedResidual, 8, {"filters": 8, "expansion": 2}),
+    Case(RMInvertedResidual, 6, {"filters": 8, "strides": 2, "expansion": 1}),
 ]
+
+# The blocks that are one linear term.
+TERM_CASES = [case for case in CASES if issubclass(case.layer, TermLayer)]

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 from arrays import array, randomize
-from cases import CASES
+from cases import CASES, TERM_CASES
 from keras import layers
 
 from keras_rep.layers import RepConv
+from keras_rep.terms import impulse_response
 
 SIZE = (9, 8)
 
@@ -67,11 +68,10 @@ def test_plain_layers_give_the_same_outputs(case, size):
     assert expected.shape == layer.compute_output_shape(x.shape)
 
 
+@pytest.mark.parametrize("case", TERM_CASES, ids=str)
 def test_the_kernel_is_the_impulse_response_of_the_layer(case):
     layer = built(case, activation=None)
     kernel = layer.to_kernel()
-    from keras_rep.terms import impulse_response
-
     response = impulse_response(layer.branches).embed(kernel.kernel_size)
 
     assert_close(response.kernel, kernel.regroup(1).kernel)

@@ -10,6 +10,9 @@ from keras_rep.layers.orepa_stem_conv import OREPAStemConv
 from keras_rep.layers.orepa_vgg_conv import OREPAVGGConv
 from keras_rep.layers.qarep_conv import QARepConv
 from keras_rep.layers.rep_conv import RepConv
+from keras_rep.layers.rm_block import RMBlock
+from keras_rep.layers.rm_bottleneck import RMBottleneck
+from keras_rep.layers.rm_inverted_residual import RMInvertedResidual
 from keras_rep.layers.term_layer import TermLayer
 
 __all__ = [
@@ -21,6 +24,9 @@ __all__ = [
     "OREPAStemConv",
     "OREPAVGGConv",
     "QARepConv",
+    "RMBlock",
+    "RMBottleneck",
+    "RMInvertedResidual",
     "RepConv",
     "RepLayer",
     "TermLayer",

@@ -49,6 +49,14 @@ class RepLayer(keras.layers.Layer):
             keras.layers.serialize(layer) for layer in self.make_deploy_layers()
         ]
 
+    def remark(self, input_range=UNLIMITED):
+        """What a user should know about the deployed form, or `None`.
+
+        Args:
+            input_range: As for `make_deploy_layers`.
+        """
+        return None
+
     def multiply_adds(self, input_shape):
         """Multiply-adds of the training form's convolutions, for one image.
 

@@ -1,6 +1,6 @@
 """Rewrites of a model's graph, one per file.
 
-A rule is a function from a `keras_rep.graph.Call` to the call's new output, or
+A rule is a function from a `keras_rep.calls.Call` to the call's new output, or
 `None` where it does not fit. It looks upstream only. Where it fits but must
 not act, it raises `Skip` with the reason, which goes into the report.
 """

@@ -2,6 +2,8 @@ from collections import deque
 
 from keras_rep.errors import Skip
 from keras_rep.layers import RepLayer
+from keras_rep.layers.base import UNLIMITED
+from keras_rep.value_range import value_range
 
 
 def deploy_rep_layer(call):
@@ -15,8 +17,18 @@ def deploy_rep_layer(call):
             "use the statistics of the batch"
         )
 
+    # A layer that is called several times must serve all of its inputs.
+    only = call.is_only_call
+    input_range = value_range(call, call.args[0]) if only else UNLIMITED
+
     def make():
-        return layer.make_deploy_layers(), deque(layer.get_deploy_weights())
+        remark = layer.remark(input_range)
+        if remark is not None:
+            call.remark(remark)
+        return (
+            layer.make_deploy_layers(input_range),
+            deque(layer.get_deploy_weights(input_range)),
+        )
 
     plain_layers, weights = call.once(make, layer)
     (outputs,) = call.args
