@@ -69,6 +69,14 @@ def _stage(filters, count):
     return [(filters, 2)] + [(filters, 1)] * (count - 1)
 
 
+# Layout of ResNet-18 without its stem: eight pairs of 3×3 blocks.
+RESNET18 = [
+    (64, 2),
+    *[(64, 1)] * 3,
+    *_stage(128, 4),
+    *_stage(256, 4),
+    *_stage(512, 4),
+]
 REPVGG_A0 = [
     (48, 2),
     *_stage(48, 2),

@@ -187,6 +187,29 @@ class Window(typing.NamedTuple):
             signal=ops.add(self.signal, other.signal), margin=margin
         )
 
+    def average(self, kernel_size, grid):
+        """The window behind an average pooling that counts the padding.
+
+        Args:
+            kernel_size: Tuple of two integers.
+            grid: `Grid` to sample.
+        """
+        margins = grid.margins(kernel_size, self.sizes)
+        if margins is None or self.sampled:
+            channels = self.signal.shape[backend.channel_axis(self.data_format)]
+            ones = ops.ones((channels,), dtype=self.signal.dtype)
+            kernel = Kernel.average(ones, None, kernel_size)
+            signal = correlate(self, kernel, grid)
+        else:
+            signal = backend.average(
+                _crop(self, margins).signal,
+                kernel_size,
+                grid.strides,
+                grid.dilation_rate,
+                self.data_format,
+            )
+        return self._replace(signal=signal, sampled=True)
+
     def concat(self, other):
         """Two windows that were sampled alike, channel behind channel."""
         axis = backend.channel_axis(self.data_format)

@@ -93,6 +93,11 @@ class AveragePool(Term):
         ones, zeros = np.ones(self.channels), np.zeros(self.channels)
         return Kernel.average(read(ones), read(zeros), self.kernel_size)
 
+    def apply(self, window, grid, training):
+        if self.kernel_size == (1, 1) and grid is None:
+            return window
+        return window.average(self.kernel_size, grid)
+
 
 class AddSlices(Term):
     """Sum of n slices of the channels, group by group.
