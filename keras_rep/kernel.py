@@ -267,8 +267,9 @@ class Kernel:
         """Groups of the direct sum with a kernel of these channels."""
         shape = in_channels // groups, filters // groups
         count, rest = divmod(self.in_channels, shape[0])
-        fits = not rest and self.filters == count * shape[1]
-        return groups + count if groups > 1 and fits else 1
+        if groups == 1 or rest or self.filters != count * shape[1]:
+            return 1
+        return 1 if self.groups % count else groups + count
 
     def compose(self, other):
         """The convolution `other` applied to the output of this one.

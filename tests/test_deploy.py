@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from arrays import array, randomize
+from cases import CASES
 from keras import layers, ops, tree
 from test_layers import assert_close
 
@@ -495,3 +496,38 @@ def test_rules_can_be_chosen():
     plain = deployed(model, rules=[deploy_rep_layer])
 
     assert kinds(plain) == ["Conv2D", "Conv2D", "BatchNormalization"]
+
+
+ONE_EACH = list({case.layer: case for case in reversed(CASES)}.values())
+
+
+@pytest.mark.parametrize("case", ONE_EACH, ids=str)
+def test_every_block_in_every_topology(case):
+    """Shared, nested, inside a user's layer, and in a row behind each other."""
+
+    class Wrapped(layers.Layer):
+        def __init__(self):
+            super().__init__(name="wrapped")
+            self.inner = case.make(name="inner")
+
+        def call(self, x, training=None):
+            return ops.relu(self.inner(x, training=training))
+
+    shape = (9, 8, case.channels)
+    nested_input = keras.Input(shape)
+    nested = keras.Model(
+        nested_input, case.make(activation="relu")(nested_input), name="nested"
+    )
+    shared = case.make(name="shared")
+    inputs = {name: keras.Input(shape, name=name) for name in "ab"}
+    outputs = {
+        "sum": shared(inputs["a"]) + shared(inputs["b"]),
+        "nested": nested(inputs["a"]),
+        "wrapped": Wrapped()(inputs["b"]),
+        "sequential": keras.Sequential([case.make(name="only")])(inputs["a"]),
+    }
+
+    plain = deployed(keras.Model(inputs, outputs))
+
+    names = {layer.name for layer in plain.layers}
+    assert {"shared", "nested", "wrapped_inner"} <= names

@@ -196,3 +196,56 @@ def test_groups_of_a_composition_are_the_common_ones(rng):
     a, b = make(rng, (1, 1), 8, 8, 8), make(rng, (3, 3), 8, 8, 4)
 
     assert a.compose(b).groups == math.gcd(8, 4)
+
+
+@given(kernels(), kernels(filters=4), images())
+def test_concat_puts_outputs_side_by_side(a, b, image):
+    size = tuple(map(max, a.kernel_size, b.kernel_size))
+
+    result = apply(a.concat(b), image)
+
+    parts = [apply(each.embed(size), image) for each in (a, b)]
+    expected = np.concatenate(parts, axis=-1)
+    np.testing.assert_allclose(result, expected, atol=TOLERANCE)
+
+
+@given(kernels(channels=4), kernels(channels=4), images())
+def test_concat_inputs_reads_both_halves(a, b, image):
+    size = tuple(map(max, a.kernel_size, b.kernel_size))
+
+    result = apply(a.concat_inputs(b), image)
+
+    expected = apply(a.embed(size), image[..., :4])
+    expected += apply(b.embed(size), image[..., 4:])
+    np.testing.assert_allclose(result, expected, atol=TOLERANCE)
+
+
+@given(SIZES, GROUPS, GROUPS, images())
+def test_direct_sum_keeps_both_apart(size, groups, more_groups, image):
+    rng = np.random.default_rng(0)
+    a, b = (make(rng, size, 4, 4, each) for each in (groups, more_groups))
+    total = a.direct_sum(b)
+
+    parts = [apply(a, image[..., :4]), apply(b, image[..., 4:])]
+    expected = np.concatenate(parts, axis=-1)
+    np.testing.assert_allclose(apply(total, image), expected, atol=TOLERANCE)
+
+
+def test_direct_sum_of_depthwise_kernels_is_depthwise():
+    rng = np.random.default_rng(0)
+    a, b = make(rng, (3, 3), 4, 4, 4), make(rng, (3, 3), 6, 6, 6)
+
+    assert a.direct_sum(b).groups == 10
+    assert a.direct_sum(make(rng, (3, 3), 6, 6)).groups == 1
+
+
+@given(SIZES, images())
+def test_average_counts_every_pixel_alike(size, image):
+    kernel = Kernel.average(np.ones(8), np.zeros(8), size)
+
+    result = apply(kernel, image)
+
+    patch = image[:, 1 : 1 + size[0], 2 : 2 + size[1]]
+    np.testing.assert_allclose(
+        result[:, 1, 2], patch.mean(axis=(1, 2)), atol=TOLERANCE
+    )

@@ -55,13 +55,17 @@ class TermLayer(ConvLayer):
         raise NotImplementedError
 
     def preserves_shape(self, channels):
-        """Whether output and input have one shape, whatever the image size."""
-        # With stride 1 the output is larger or smaller by a constant.
+        """Whether the layer keeps channels and pixels, so has an identity.
+
+        An even kernel with dilation may keep the size and yet have no tap on
+        the pixel itself.
+        """
+        # With stride 1 a margin is the same for every image size.
         probe = (1000, 1000)
         return (
             channels == self.filters
             and self.strides == (1, 1)
-            and self.grid.output_sizes(probe) == probe
+            and self.grid.margins((1, 1), probe) == [(0, 0), (0, 0)]
         )
 
     def build(self, input_shape):
