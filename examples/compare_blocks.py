@@ -150,9 +150,7 @@ def main(backend, epochs, seeds, train_images, forms):
     data = [a[order[:train_images]] for a in train_data], test_data
     batch = [array[:BATCH] for array in data[0]]
     forms = list(dict.fromkeys(["plain", *forms]))
-    title = (
-        f"{backend}, {train_images} images, epochs: {epochs}, seeds: {seeds}"
-    )
+    title = f"{backend}: {train_images} images, {epochs} epochs, seeds: {seeds}"
     # In the children, large blocks go back to the system when they are freed.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     spawn = multiprocessing.get_context("spawn")

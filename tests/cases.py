@@ -76,5 +76,8 @@ CASES = [
     Case(RMInvertedResidual, 6, {"filters": 8, "strides": 2, "expansion": 1}),
 ]
 
+# The first case of every layer.
+ONE_EACH = list({case.layer: case for case in reversed(CASES)}.values())
+
 # The blocks that are one linear term.
 TERM_CASES = [case for case in CASES if issubclass(case.layer, TermLayer)]

@@ -1,5 +1,12 @@
 import os
 
+# Everything is compiled for a call or two: fast compilation, not fast code.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true",
+)
+
 # PyTorch must be imported before TensorFlow, which Keras imports where it can.
 if os.environ.get("KERAS_BACKEND") == "torch":
     import torch

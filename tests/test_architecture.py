@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
     {"arrays", "backend", "errors"},
     {"parts"},
-    {"kernel"},
+    {"grid", "kernel"},
     {"window"},
     {"moments"},
     {"terms"},

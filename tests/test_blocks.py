@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import oracle_blocks
 import pytest
-from arrays import array, randomize, weights_by_path
+from arrays import array, randomize, run, weights_by_path
 from keras import layers
 from test_layers import assert_close, run_plain
 
@@ -146,7 +146,7 @@ def check(name, kernel_size, geometry, padding, width, size):
         padding,
         groups,
     )
-    received = array(layer(x, training=False))
+    received = run(layer, x)
 
     # Float32 sums of some hundred products, in up to six branches.
     assert_close(received, expected)
@@ -193,7 +193,7 @@ def without_convolutions(layer):
     randomize(layer)
     assign(layer, {"kernel": 0.0, **NEUTRAL})
     x = image_of(1, 8, 8, 8)
-    return array(layer(x, training=False)), x
+    return run(layer, x), x
 
 
 @pytest.mark.parametrize("block", WITH_IDENTITY)
@@ -409,7 +409,7 @@ def test_a_diverse_branch_block_pads_with_what_becomes_of_zero(
     )
     zero_padded = reference()
 
-    received = array(layer(x, training=False))
+    received = run(layer, x)
     assert_close(received, expected)
     inside = np.s_[:, 1:-1, 1:-1]
     assert_close(received[inside], zero_padded[inside])
@@ -846,7 +846,7 @@ def test_a_deep_stem_is_the_sequence_of_its_convolutions():
         expected = oracle.convolve(expected, kernel, (strides, strides))
     expected = oracle.normalize(expected, weights, "norm")
 
-    assert_close(array(layer(x, training=False)), expected)
+    assert_close(run(layer, x), expected)
     assert_close(run_plain(layer, x), expected)
 
 

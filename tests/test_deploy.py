@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from arrays import array, randomize
-from cases import CASES
+from cases import ONE_EACH
 from keras import layers, ops, tree
 from test_layers import assert_close
 
@@ -496,9 +496,6 @@ def test_rules_can_be_chosen():
     plain = deployed(model, rules=[deploy_rep_layer])
 
     assert kinds(plain) == ["Conv2D", "Conv2D", "BatchNormalization"]
-
-
-ONE_EACH = list({case.layer: case for case in reversed(CASES)}.values())
 
 
 @pytest.mark.parametrize("case", ONE_EACH, ids=str)

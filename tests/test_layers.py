@@ -6,8 +6,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from arrays import array, randomize
-from cases import CASES, TERM_CASES
+from arrays import array, randomize, run
+from cases import CASES, ONE_EACH, TERM_CASES
 from keras import layers
 
 from keras_rep.layers import RepConv
@@ -62,7 +62,7 @@ def test_plain_layers_give_the_same_outputs(case, size):
     layer = built(case, activation="relu")
     x = images(case, size)
 
-    expected = array(layer(x, training=False))
+    expected = run(layer, x)
 
     assert_close(run_plain(layer, x), expected)
     assert expected.shape == layer.compute_output_shape(x.shape)
@@ -147,7 +147,7 @@ def test_channels_first(case, backend):
     first.build((None, case.channels, *SIZE))
     first.set_weights(layer.get_weights())
     x = images(case)
-    expected = array(layer(x, training=False))
+    expected = run(layer, x)
     if backend == "tensorflow":
         pytest.skip("TensorFlow has no channels-first convolution on a CPU")
 
@@ -158,6 +158,7 @@ def test_channels_first(case, backend):
     assert_close(plain.transpose(0, 2, 3, 1), expected)
 
 
+@pytest.mark.parametrize("case", ONE_EACH, ids=str)
 @pytest.mark.parametrize(
     ("policy", "variables", "tolerance"),
     [
@@ -174,7 +175,7 @@ def test_dtype_policies(case, policy, variables, tolerance, backend):
         pytest.skip("JAX computes in float32 unless told otherwise")
     layer = built(case, dtype=policy)
     x = images(case)
-    expected = array(layer(x, training=False))
+    expected = run(layer, x)
 
     plain = run_plain(layer, x)
 

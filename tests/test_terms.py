@@ -6,6 +6,7 @@ import pytest
 from arrays import array, randomize
 from keras import ops
 
+from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
 from keras_rep.terms import (
     Chain,
@@ -16,7 +17,7 @@ from keras_rep.terms import (
     impulse_response,
     read_numpy,
 )
-from keras_rep.window import Grid, Window
+from keras_rep.window import Window
 
 
 class Difference(Term):

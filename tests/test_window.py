@@ -8,8 +8,9 @@ import pytest
 from arrays import array
 from keras import ops
 
+from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
-from keras_rep.window import Grid, Window
+from keras_rep.window import Window
 
 GEOMETRIES = [
     *itertools.product([(3, 3), (2, 5)], [(2, 2), (1, 3)], [(1, 1)]),

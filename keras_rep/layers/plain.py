@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_rep.grid import Grid, effective_size
 from keras_rep.layers.base import RepLayer
-from keras_rep.window import Grid, effective_size
 
 
 @dataclasses.dataclass(frozen=True)

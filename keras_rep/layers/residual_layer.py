@@ -12,13 +12,14 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
 from keras_rep.layers.base import UNLIMITED
 from keras_rep.layers.conv_layer import ConvLayer
 from keras_rep.layers.plain import PlainConv
 from keras_rep.layers.reserving import Activation, hold_reserved
 from keras_rep.terms import Chain
-from keras_rep.window import Grid, Window
+from keras_rep.window import Window
 
 
 @dataclasses.dataclass(frozen=True)

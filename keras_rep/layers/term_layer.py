@@ -3,11 +3,12 @@ import math
 
 from keras import ops
 
+from keras_rep.grid import Grid
 from keras_rep.layers.base import UNLIMITED
 from keras_rep.layers.conv_layer import ConvLayer
 from keras_rep.layers.plain import PlainConv
 from keras_rep.terms import read_numpy
-from keras_rep.window import Grid, Window
+from keras_rep.window import Window
 
 
 class TermLayer(ConvLayer):

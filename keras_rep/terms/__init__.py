@@ -8,7 +8,7 @@ Leaves are convolutions, normalizations, poolings and the like; `Chain` puts
 terms in a row, `Sum` and `Concat` side by side, and `Merged` computes a term
 as one kernel built anew in every step. A term knows neither strides nor
 padding: the layer that holds it samples it under the centre tap of its
-deployed kernel (`window.Grid`).
+deployed kernel (`grid.Grid`).
 
 A term of your own gives at least one of two methods: `to_kernel(read)`, its
 kernel written in the algebra of `keras_rep.kernel`, or `call(inputs,

@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 
 from keras_rep import backend
+from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
-from keras_rep.window import Grid, Window
+from keras_rep.window import Window
 
 
 def read_numpy(value):
