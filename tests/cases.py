@@ -46,6 +46,13 @@ CASES = [
     Case(RepConv, 8, {"filters": 16, "groups": 8, "padding": "centered"}),
     Case(RepConv, 8, {"filters": 8, "kernel_size": 5, "dilation_rate": 2}),
     Case(RepConv, 8, {"filters": 8, "reserve_ratio": 0.5}),
+    Case(RepConv, 8, {"filters": 6, "se_ratio": 0.5, "strides": 2}),
+    Case(RepConv, 8, {"filters": 8, "se_ratio": 0.25, "reserve_ratio": 0.25}),
+    Case(
+        MobileOneConv,
+        8,
+        {"filters": 8, "se_ratio": 0.5, "se_position": "after_activation"},
+    ),
     Case(ACBConv, 6, {"filters": 8, "kernel_size": (3, 5), "strides": 2}),
     Case(ACBConv, 8, {"filters": 8, "groups": 8, "kernel_size": 4}),
     Case(DBBConv, 8, {"filters": 8}),

@@ -1,8 +1,12 @@
 import keras
 
-from keras_rep.layers.arguments import check_geometry, pair, positive
+from keras_rep.layers.arguments import check_geometry, one_of, pair, positive
 from keras_rep.layers.base import RepLayer
 from keras_rep.terms import Chain, Conv, Norm
+
+# Where the gate of squeeze-and-excitation may stand. Between two linear terms,
+# as before a normalization of the sum, nothing could be folded any more.
+SE_POSITIONS = ("before_activation", "after_activation")
 
 
 class ConvLayer(RepLayer):
@@ -27,6 +31,8 @@ class ConvLayer(RepLayer):
         kernel_initializer=None,
         kernel_regularizer=None,
         kernel_constraint=None,
+        se_ratio=None,
+        se_position="before_activation",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -48,6 +54,30 @@ class ConvLayer(RepLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         check_geometry(self)
+        self.se_ratio = se_ratio
+        self.se_position = one_of("se_position", se_position, SE_POSITIONS)
+        self._check_squeeze_excite()
+
+    # Why a layer cannot have squeeze-and-excitation, if it cannot.
+    refuses_squeeze_excite: str | None = None
+
+    def _check_squeeze_excite(self):
+        if self.se_ratio is None:
+            return
+        if self.refuses_squeeze_excite:
+            raise ValueError(
+                f"'{type(self).__name__}' cannot have squeeze-and-excitation: "
+                f"{self.refuses_squeeze_excite}. Received: se_ratio="
+                f"{self.se_ratio}. Expected None. Put the gate behind the "
+                "layer, as layers of its own."
+            )
+        if not 0 < self.se_ratio <= 1 or self.filters * self.se_ratio < 1:
+            raise ValueError(
+                f"Invalid value for `se_ratio`. Received: se_ratio="
+                f"{self.se_ratio} and filters={self.filters}. Expected a "
+                "number above 0 and up to 1 that leaves a hidden unit. Use "
+                "1/16, or a larger number for few filters."
+            )
 
     def make_conv(self, filters, kernel_size, **options):
         """Creates a `Conv` with this layer's groups, initializer and so on."""
@@ -107,6 +137,8 @@ class ConvLayer(RepLayer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "se_ratio": self.se_ratio,
+            "se_position": self.se_position,
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
             ),

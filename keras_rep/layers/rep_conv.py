@@ -89,9 +89,12 @@ class RepConv(TermLayer):
             )
         self.reserve_ratio = reserve_ratio
 
+    def count_reserved(self, channels):
+        return int(channels * self.reserve_ratio)
+
     def make_term(self, channels):
         preserves = self.preserves_shape(channels)
-        reserved = int(channels * self.reserve_ratio)
+        reserved = self.count_reserved(channels)
         if reserved and (not preserves or self.groups > 1):
             raise ValueError(
                 f"Cannot reserve channels. Received: reserve_ratio="

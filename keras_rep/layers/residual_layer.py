@@ -47,6 +47,10 @@ class ResidualLayer(ConvLayer):
     added, through a normalized 1×1 convolution where the shapes differ.
     """
 
+    refuses_squeeze_excite = (
+        "its gate depends on the image, so the convolution before the sum and "
+        "the input cannot be merged"
+    )
     # Whether an input of another shape is projected, or nothing is added.
     has_projection = True
     # Whether the activation follows the sum as well.

@@ -1,12 +1,14 @@
 import functools
 import math
 
+import keras
 from keras import ops
 
 from keras_rep.grid import Grid
 from keras_rep.layers.base import UNLIMITED
 from keras_rep.layers.conv_layer import ConvLayer
 from keras_rep.layers.plain import PlainConv
+from keras_rep.layers.squeeze_excite import SqueezeExcite
 from keras_rep.terms import read_numpy
 from keras_rep.window import Window
 
@@ -35,6 +37,11 @@ class TermLayer(ConvLayer):
             uniform within `1 / sqrt(fan_in)`, as in PyTorch.
         kernel_regularizer: Regularizer of the branches' kernels.
         kernel_constraint: Constraint of the branches' kernels.
+        se_ratio: Hidden units of squeeze-and-excitation, as a share of
+            `filters`; by default there is none. It stays in the deployed
+            model, behind the one convolution.
+        se_position: `"before_activation"` as in RepVGG and MobileOne, or
+            `"after_activation"` as in RepVGGplus.
     """
 
     @functools.cached_property
@@ -85,33 +92,77 @@ class TermLayer(ConvLayer):
                 f"{self.filters}. Pass `self.filters` to its last convolution."
             )
 
+        self.gate = None
+        if self.se_ratio is not None:
+            hidden = int(self.filters * self.se_ratio)
+            self.gate = SqueezeExcite(
+                hidden,
+                self.count_reserved(channels),
+                self.data_format,
+                dtype=self.dtype_policy,
+                name="gate",
+            )
+            self.gate.trainable = self.trainable
+            self.gate.build(self.compute_output_shape(input_shape))
+
+    def count_reserved(self, channels):
+        """Number of channels, the first ones, that merely pass the layer.
+
+        Args:
+            channels: Number of input channels.
+        """
+        return 0
+
     def call(self, inputs, training=None):
         window = Window(inputs, None, self.data_format)
         outputs = self.branches.apply(window, self.grid, training).values()
-        return self.activation(ops.cast(outputs, self.compute_dtype))
+        outputs = ops.cast(outputs, self.compute_dtype)
+        if self.gate is None:
+            return self.activation(outputs)
+        if self.se_position == "before_activation":
+            return self.activation(self.gate(outputs))
+        return self.gate(self.activation(outputs))
 
     def to_kernel(self, read=read_numpy):
         """The deployed convolution as a `keras_rep.kernel.Kernel` of numpy."""
         kernel = self.branches.to_kernel(read)
         return kernel.embed(self.kernel_size).regroup(self.groups)
 
-    @property
-    def plain(self):
-        """The `PlainConv` that the layer deploys to."""
+    def plain_conv(self, activation):
+        """The `PlainConv` that the linear term deploys to."""
         return PlainConv(
             self.grid,
             self.channels,
             self.filters,
             self.groups,
-            self.activation,
+            activation,
             self,
         )
 
     def make_deploy_layers(self, input_range=UNLIMITED):
-        return self.plain.make_layers(self.name)
+        if self.gate is None:
+            return self.plain_conv(self.activation).make_layers(self.name)
+        if self.se_position == "after_activation":
+            conv = self.plain_conv(self.activation)
+            gate = self.gate.make_plain(self.name)
+            return [*conv.make_layers(f"{self.name}_conv"), gate]
+        activation = keras.layers.Activation(
+            self.activation, dtype=self.dtype_policy, name=self.name
+        )
+        return [
+            *self.plain_conv(None).make_layers(f"{self.name}_conv"),
+            self.gate.make_plain(f"{self.name}_gate"),
+            activation,
+        ]
 
     def get_deploy_weights(self, input_range=UNLIMITED):
-        return self.plain.weights(self.to_kernel())
+        weights = self.plain_conv(None).weights(self.to_kernel())
+        if self.gate is None:
+            return weights
+        weights.append(self.gate.plain_weights())
+        if self.se_position == "before_activation":
+            weights.append([])
+        return weights
 
     def multiply_adds(self, input_shape):
         outputs = self.compute_output_shape(input_shape)

@@ -25,10 +25,13 @@ def deploy_rep_layer(call):
         remark = layer.remark(input_range)
         if remark is not None:
             call.remark(remark)
-        return (
-            layer.make_deploy_layers(input_range),
-            deque(layer.get_deploy_weights(input_range)),
-        )
+        plain_layers = layer.make_deploy_layers(input_range)
+        weights = deque(layer.get_deploy_weights(input_range))
+        for plain, values in zip(plain_layers, weights, strict=True):
+            # Models are built from the beginning.
+            if plain.built:
+                plain.set_weights(values)
+        return plain_layers, weights
 
     plain_layers, weights = call.once(make, layer)
     (outputs,) = call.args
