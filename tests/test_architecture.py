@@ -137,4 +137,15 @@ def test_the_contract():
         "layers",
         "verify",
     } <= set(keras_rep.__all__)
-    assert "RepConv" in keras_rep.layers.__all__
+    assert {
+        "ACBConv",
+        "DBBConv",
+        "DiracConv",
+        "MobileOneConv",
+        "OREPAConv",
+        "QARepConv",
+        "RMBlock",
+        "RMBottleneck",
+        "RMInvertedResidual",
+        "RepConv",
+    } <= set(keras_rep.layers.__all__)

@@ -60,6 +60,18 @@ def test_the_readme_in_a_fresh_interpreter(tmp_path):
     assert (tmp_path / "model.tflite").exists()
 
 
+def test_the_example_of_an_own_block():
+    child = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "custom_block.py")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert child.returncode == 0, child.stderr
+    assert "Largest difference" in child.stdout
+
+
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_docstrings_do_not_repeat_defaults(path):
     """They drift; the signature says them."""

@@ -210,6 +210,9 @@ def test_signature_follows_conv2d(case):
         ({"strides": 2, "dilation_rate": 2}, "strides > 1"),
         ({"padding": "causal"}, "padding='causal'"),
         ({"data_format": "NHWC"}, "data_format='NHWC'"),
+        ({"se_ratio": 0.05}, "se_ratio=0.05 and filters=8"),
+        ({"se_ratio": 2}, "above 0 and up to 1"),
+        ({"se_position": "before_norm"}, "se_position='before_norm'"),
     ],
     ids=str,
 )

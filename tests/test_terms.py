@@ -9,9 +9,19 @@ from keras import ops
 from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
 from keras_rep.terms import (
+    AddSlices,
+    AveragePool,
     Chain,
+    ChannelScale,
+    Concat,
     Conv,
+    Dirac,
+    FixedFilter,
+    Identity,
+    Merged,
     Norm,
+    Repeat,
+    Slice,
     Sum,
     Term,
     impulse_response,
@@ -58,6 +68,21 @@ TERMS = {
     "sum": lambda: Sum(kxk=Chain(Conv(4, 3), Norm()), identity=Norm()),
     "nested": lambda: Chain(
         Sum(left=Conv(6), right=Chain(Conv(6), Norm())), Conv(6, (1, 3))
+    ),
+    "identity": Identity,
+    "slice": lambda: Chain(Norm(), Slice(1, 3)),
+    "average": lambda: Chain(Conv(6), Norm(), AveragePool((3, 2)), Norm()),
+    "filter": lambda: FixedFilter(np.arange(24.0).reshape(2, 3, 4) / 24),
+    "add_slices": lambda: Chain(Conv(12, groups=2), Norm(), AddSlices(3, 2)),
+    "repeat": lambda: Chain(Norm(), Repeat(2, 2), Conv(4, 3, groups=2)),
+    "scale": lambda: Chain(Conv(6, 3), ChannelScale(shared=True)),
+    "dirac": lambda: Dirac(6, 3, groups=2),
+    "concat": lambda: Concat(
+        left=Chain(Slice(2), Norm()), right=Chain(Conv(5, 3), Norm())
+    ),
+    "merged": lambda: Chain(
+        Merged(Sum(a=Conv(6, 3), b=Chain(Conv(8, (1, 3)), Conv(6, (2, 1))))),
+        Norm(),
     ),
     "call": Difference,
     "to_kernel": Blur,
@@ -146,11 +171,26 @@ def test_branches_cannot_hide_attributes_of_layers():
         Sum(dtype_policy=Norm())
 
 
-def test_a_chain_has_one_spatial_term():
-    term = Chain(Conv(4, 3), Norm(), Conv(4, 3))
+@pytest.mark.parametrize("between", [Norm, Difference])
+def test_a_chain_that_no_kernel_stands_for_has_one_spatial_term(between):
+    term = Chain(Conv(4, 3), between(), Conv(4, 3))
 
-    with pytest.raises(ValueError, match="2 terms larger than 1×1"):
+    with pytest.raises(ValueError, match=r"terms larger than 1×1.*one larger"):
         term.build((None, None, None, 4))
+
+
+@pytest.mark.parametrize("inner", [Norm, Difference])
+def test_no_kernel_is_merged_from_what_has_none_in_training(inner):
+    term = Merged(Chain(Conv(4), inner()))
+
+    with pytest.raises(ValueError, match=r"no kernel stands for.*behind"):
+        term.build((None, None, None, 4))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (2, 2), (-1, 2)])
+def test_slices_lie_within_the_channels(start, stop):
+    with pytest.raises(ValueError, match=f"slice channels {start} to {stop}"):
+        Slice(start, stop).build((None, None, None, 4))
 
 
 def test_weights_are_named_by_branch_and_role():
