@@ -110,8 +110,9 @@ class DiracKernel(layers.Layer):
         self.kernel = self.add_weight(shape=shape)
         self.alpha = self.add_weight(shape=shape[-1:], initializer="ones")
         self.beta = self.add_weight(shape=shape[-1:], initializer="ones")
-        self.delta = np.zeros(shape, "float32")
-        self.delta[1, 1] = np.eye(*shape[2:])
+        delta = np.zeros(shape, "float32")
+        delta[1, 1] = np.eye(*shape[2:])
+        self.delta = ops.convert_to_tensor(delta)
 
     def call(self, inputs):
         kernel = ops.convert_to_tensor(self.kernel)
@@ -144,10 +145,9 @@ class OnlineKernel(layers.Layer):
             self.add_weight(shape=(filters,), initializer="ones")
             for _ in range(6)
         ]
-        self.eye = np.eye(inputs, dtype="float32")
-        self.prior = np.cos(
-            np.arange(9 * filters).reshape(3, 3, filters)
-        ).astype("float32")
+        self.eye = ops.eye(inputs)
+        prior = np.cos(np.arange(9 * filters).reshape(3, 3, filters))
+        self.prior = ops.convert_to_tensor(prior.astype("float32"))
 
     def call(self, inputs):
         pad = [(1, 1), (1, 1), (0, 0), (0, 0)]

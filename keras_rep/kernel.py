@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from keras_rep.arrays import FLOAT64, aligned_zeros, namespace
+from keras_rep.composition import convolve_kernels, matrices
 from keras_rep.parts import Part, tap_offset
 
 
@@ -140,10 +141,19 @@ class Kernel:
         return self.parts[0].weights.shape[-1]
 
     @property
+    def taps(self):
+        """Number of positions of the kernel."""
+        return math.prod(self.kernel_size)
+
+    @property
+    def is_channelwise(self):
+        """Whether every output reads one input channel, its own."""
+        return self.groups == self.in_channels == self.filters
+
+    @property
     def is_diagonal(self):
         """Whether every output is one input channel times a number."""
-        one_to_one = self.groups == self.in_channels == self.filters
-        return one_to_one and all(k == 1 for k in self.kernel_size)
+        return self.is_channelwise and self.taps == 1
 
     @property
     def _xp(self):
@@ -287,10 +297,14 @@ class Kernel:
         xp = self._xp
         if other.is_diagonal:
             return self.scale(xp.reshape(other.kernel, (-1,)), other.bias)
+        if other.is_channelwise and self.taps == 1:
+            kernel = xp.multiply(self.kernel, other.kernel)
+            bias = xp.add(other.respond(self.bias), other.bias)
+            return Kernel.of(kernel, bias, self.groups)
         first = self
         if max(self.groups, other.groups) % min(self.groups, other.groups):
             first = self.regroup(math.gcd(self.groups, other.groups))
-        kernel = _product(first, other)
+        kernel = convolve_kernels(first, other)
         bias = xp.add(other.respond(self.bias), other.bias)
         return Kernel.of(kernel, bias, min(first.groups, other.groups))
 
@@ -304,55 +318,6 @@ class Kernel:
             Array of shape `(filters,)`.
         """
         xp = self._xp
-        total = xp.sum(self._matrices(), axis=0)
+        total = xp.sum(matrices(self), axis=0)
         constant = xp.reshape(constant, (self.groups, 1, -1))
         return xp.reshape(xp.matmul(constant, total), (-1,))
-
-    def _matrices(self):
-        """The kernel as `(taps, groups, inputs, outputs)`."""
-        xp, kernel = self._xp, self.kernel
-        *_, inputs, filters = kernel.shape
-        shape = (-1, inputs, self.groups, filters // self.groups)
-        return xp.transpose(xp.reshape(kernel, shape), (0, 2, 1, 3))
-
-
-def _product(first, second):
-    """The array of `second` after `first`, taps convolved, groups kept apart.
-
-    One of the two numbers of groups divides the other. The matrices of the
-    finer one stay as small as they are: there is one product for each of its
-    groups, with the taps of both kernels among the rows and columns. (Matrices
-    that broadcast would overwrite memory on TensorFlow 2.21.)
-    """
-    xp = first._xp
-    fine, coarse = (f(first.groups, second.groups) for f in (max, min))
-    ratio = fine // coarse
-    rows, columns = first._matrices(), second._matrices()
-    taps, _, inputs, _ = rows.shape
-    shape = (taps, first.groups, inputs, fine // first.groups, -1)
-    rows = xp.transpose(xp.reshape(rows, shape), (1, 3, 0, 2, 4))
-    rows = xp.reshape(rows, (fine, taps * inputs, -1))
-    more_taps, *_, outputs = columns.shape
-    columns = xp.reshape(columns, (more_taps, fine, -1, outputs))
-    columns = xp.transpose(columns, (1, 2, 0, 3))
-    columns = xp.reshape(columns, (fine, -1, more_taps * outputs))
-    product = xp.reshape(
-        xp.matmul(rows, columns),
-        (coarse, ratio, taps, inputs, more_taps, outputs),
-    )
-    # The finer groups lie side by side in what the coarser ones read or write.
-    inputs_finer = first.groups == fine
-    order = (2, 4, 1, 3, 0, 5) if inputs_finer else (2, 4, 3, 0, 1, 5)
-    channels = (first.in_channels // coarse, second.filters)
-    product = xp.transpose(product, order)
-    if taps == 1:
-        return xp.reshape(product, (*second.kernel_size, *channels))
-    if more_taps == 1:
-        return xp.reshape(product, (*first.kernel_size, *channels))
-    product = xp.reshape(product, (taps, *second.kernel_size, *channels))
-    summands = []
-    for index, tap in enumerate(np.ndindex(first.kernel_size)):
-        axes = zip(tap, first.kernel_size, strict=True)
-        pads = [(t, k - 1 - t) for t, k in axes]
-        summands.append(xp.pad(product[index], [*pads, (0, 0), (0, 0)]))
-    return functools.reduce(xp.add, summands)

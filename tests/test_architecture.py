@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first. A module imports from its own rank and those before it.
 RANKS = [
     {"arrays", "backend", "errors"},
-    {"parts"},
+    {"composition", "parts"},
     {"grid", "kernel"},
     {"window"},
     {"moments"},

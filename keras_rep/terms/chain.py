@@ -3,11 +3,7 @@ import functools
 import math
 import re
 
-from keras import ops
-
-from keras_rep import backend
 from keras_rep.kernel import Kernel
-from keras_rep.moments import Moments
 from keras_rep.terms.base import Term, read_numpy
 
 
@@ -58,7 +54,8 @@ class Chain(Term):
             )
 
     def to_kernel(self, read=read_numpy):
-        return _compose(self.terms, read)
+        kernels = [term.to_kernel(read) for term in self.terms]
+        return functools.reduce(Kernel.compose, kernels)
 
     @property
     def trains_as_kernel(self):
@@ -69,42 +66,19 @@ class Chain(Term):
         return all(term.has_batch_kernel for term in self.terms)
 
     def batch_kernel(self, moments):
-        return _compose_batch(self.terms, moments)
+        kernel = self.terms[0].batch_kernel(moments)
+        for term in self.terms[1:]:
+            following = term.batch_kernel(moments.through(kernel))
+            kernel = kernel.compose(following)
+        return kernel
 
     def apply(self, window, grid, training):
         if self.is_one_kernel:
             return self.apply_kernel(window, grid)
-        start = self._merged_length(window, training)
-        if start:
-            window = self._merge(window, self.terms[:start])
-        for index, term in enumerate(self.terms[start:], start):
+        for index, term in enumerate(self.terms):
             sampling = grid if index == self.sampling_index else None
             window = term.apply(window, sampling, training)
         return window
-
-    def _merged_length(self, window, training):
-        """Number of leading 1×1 terms that one product replaces, if it pays."""
-        pays = backend.MERGES_POINTWISE and self.compute_dtype == "float32"
-        if not training or not pays or window.sampled:
-            return 0
-        length = 0
-        for term in self.terms[: self.sampling_index]:
-            if not term.has_batch_kernel:
-                break
-            length += 1
-        return length if length > 1 else 0
-
-    def _merge(self, window, terms):
-        """The window behind leading 1×1 terms, normalized by the batch."""
-        groups = math.gcd(*(term.groups for term in terms))
-        kernel = _compose_batch(terms, Moments.of(window, groups))
-        inside = window.convolve(kernel)
-        # Outside the image the moving statistics hold: see `Norm`.
-        outside = window.convolve(_compose(terms, self.read_tensor)).margin
-        outside = ops.stop_gradient(outside)
-        difference = ops.subtract(inside.margin, outside)
-        signal = backend.shift(inside.signal, difference, window.data_format)
-        return inside._replace(signal=signal, margin=outside)
 
     def multiply_adds(self, pixels, samples):
         total = 0
@@ -112,16 +86,3 @@ class Chain(Term):
             after = samples if index >= self.sampling_index else pixels
             total += term.multiply_adds(pixels, after)
         return total
-
-
-def _compose(terms, read):
-    return functools.reduce(
-        Kernel.compose, [term.to_kernel(read) for term in terms]
-    )
-
-
-def _compose_batch(terms, moments):
-    kernel = terms[0].batch_kernel(moments)
-    for term in terms[1:]:
-        kernel = kernel.compose(term.batch_kernel(moments.through(kernel)))
-    return kernel
