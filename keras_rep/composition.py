@@ -28,10 +28,10 @@ def convolve_kernels(first, second):
     groups, with the taps of both kernels among the rows and columns. (Matrices
     that broadcast would overwrite memory on TensorFlow 2.21.)
     """
-    xp = namespace(first.kernel)
     fine, coarse = (f(first.groups, second.groups) for f in (max, min))
     ratio = fine // coarse
     rows, columns = matrices(first), matrices(second)
+    xp = namespace(rows)
     taps, _, inputs, _ = rows.shape
     shape = (taps, first.groups, inputs, fine // first.groups, -1)
     rows = xp.transpose(xp.reshape(rows, shape), (1, 3, 0, 2, 4))
