@@ -53,8 +53,9 @@ format: .venv/installed  ## Format the code.
 bench: .venv/installed  ## Measure training, deploying and inference.
 	@set -e; for backend in $(BACKENDS); do \
 		export KERAS_BACKEND=$$backend $(QUIET); \
-		$(BIN)/python -W ignore benchmarks/training_step.py; \
-		$(BIN)/python -W ignore benchmarks/training_step.py --net repvgg_a0; \
+		$(BIN)/python -W ignore benchmarks/blocks.py; \
+		$(BIN)/python -W ignore benchmarks/blocks.py --net resnet18; \
+		$(BIN)/python -W ignore benchmarks/repvgg_a0.py; \
 		$(BIN)/python -W ignore benchmarks/deploying.py; \
 	done
 	@KERAS_BACKEND=tensorflow $(QUIET) \

@@ -6,27 +6,6 @@ from keras import layers
 from keras_rep.layers import RepConv
 
 
-def hand_written_block(x, filters, strides=1):
-    """A RepVGG block of plain Keras layers, as one would write it by hand."""
-    norm = {"momentum": 0.9, "epsilon": 1e-5}
-    aligned = x
-    if strides == 2:
-        # Under the centre tap of "same" padding, which depends on the parity.
-        rows, columns = ((size + 1) % 2 for size in x.shape[1:3])
-        aligned = x[:, rows::2, columns::2]
-    conv = layers.Conv2D(
-        filters, 3, strides=strides, padding="same", use_bias=False
-    )(x)
-    point = layers.Conv2D(filters, 1, use_bias=False)(aligned)
-    branches = [
-        layers.BatchNormalization(**norm)(conv),
-        layers.BatchNormalization(**norm)(point),
-    ]
-    if strides == 1 and x.shape[-1] == filters:
-        branches.append(layers.BatchNormalization(**norm)(x))
-    return layers.ReLU()(layers.Add()(branches))
-
-
 def rep_block(x, filters, strides=1):
     return RepConv(filters, strides=strides, activation="relu")(x)
 

@@ -2,9 +2,11 @@
 
 A `Kernel` stands for "valid convolution with stride 1, plus bias". Every
 linear branch of a re-parameterized block is one such value, and deploying a
-block is nothing but arithmetic on them: `scale` folds a normalization,
-`compose` merges two convolutions in a row, `embed` and `add` merge parallel
-ones.
+block is nothing but arithmetic on them. The six transforms of the Diverse
+Branch Block (arXiv 2103.13425) are `scale`, which folds a normalization,
+`add` for parallel convolutions, `compose` for convolutions in a row, `concat`
+for outputs side by side, `average` for pooling, and `embed` for a smaller
+kernel.
 
 The same code serves numpy and backend tensors: numpy in, numpy out; backend
 tensors in, differentiable backend tensors out. One kernel never mixes the two.

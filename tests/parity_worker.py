@@ -10,6 +10,7 @@ import numpy as np
 def deploy(folder):
     """Deploys a net whose weights depend on no backend."""
     from arrays import randomize
+    from cases import CASES
     from test_export_tflite import net
 
     import keras_rep
@@ -19,7 +20,17 @@ def deploy(folder):
     plain = keras_rep.deploy(model)
     plain.save(folder / "plain.keras")
     keras_rep.export_tflite(model, folder / "plain.tflite")
-    np.savez(folder / "kernels.npz", *plain.get_weights())
+    arrays = {
+        f"net/{index}": array for index, array in enumerate(plain.get_weights())
+    }
+    for case in CASES:
+        layer = case.make()
+        layer.build((None, 9, 8, case.channels))
+        randomize(layer)
+        weights = [w for each in layer.get_deploy_weights() for w in each]
+        for index, array in enumerate(weights):
+            arrays[f"{case}/{index}"] = array
+    np.savez(folder / "kernels.npz", **arrays)
 
 
 def run(folder):

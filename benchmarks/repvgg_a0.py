@@ -1,48 +1,43 @@
-"""Time of a training step, against the same net of plain Keras layers.
+"""A training step of RepVGG-A0, against plain Keras and native PyTorch.
 
 Run once for each backend:
 
-    KERAS_BACKEND=jax python benchmarks/training_step.py
+    KERAS_BACKEND=jax python benchmarks/repvgg_a0.py
 """
 
 import argparse
 
+import hand_written
 import keras
 import numpy as np
 from interleaved import measure, ratio
 from keras import ops
-from nets import REPVGG_A0, SMALL, classifier, hand_written_block, rep_block
+from nets import REPVGG_A0, classifier, rep_block
 
-NETS = {
-    "small": {"blocks": SMALL, "size": 32, "batch": 64},
-    "repvgg_a0": {"blocks": REPVGG_A0, "size": 64, "batch": 32},
-}
+SIZE = 64
+BATCH = 32
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--net", choices=NETS, default="small")
     parser.add_argument("--rounds", type=int, default=12)
     arguments = parser.parse_args()
-    net = NETS[arguments.net]
     generator = np.random.default_rng(0)
-    shape = (net["batch"], net["size"], net["size"], 3)
+    shape = (BATCH, SIZE, SIZE, 3)
     images = ops.convert_to_tensor(generator.normal(size=shape), "float32")
-    labels = ops.convert_to_tensor(generator.integers(0, 10, net["batch"]))
+    labels = ops.convert_to_tensor(generator.integers(0, 10, BATCH))
     models = {
-        "plain Keras": classifier(
-            hand_written_block, net["blocks"], net["size"]
-        ),
-        "RepConv": classifier(rep_block, net["blocks"], net["size"]),
+        "plain Keras": classifier(hand_written.rep, REPVGG_A0, SIZE),
+        "RepConv": classifier(rep_block, REPVGG_A0, SIZE),
     }
     steps = {
         name: lambda model=model: float(model.train_on_batch(images, labels))
         for name, model in models.items()
     }
-    if keras.backend.backend() == "torch" and arguments.net == "repvgg_a0":
+    if keras.backend.backend() == "torch":
         steps["native PyTorch (timm)"] = native_step(images, labels)
     times = measure(steps, arguments.rounds)
-    print(f"{keras.backend.backend()}, net {arguments.net}: ratio of medians")
+    print(f"{keras.backend.backend()}, RepVGG-A0: ratio of medians")
     for name, row in times.items():
         print(
             f"{name:24} {ratio(row, times['plain Keras']):.2f} "
