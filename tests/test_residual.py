@@ -158,12 +158,13 @@ def test_the_graph_decides_the_form(activation, before, expected, remark):
     assert remark in " ".join(row.remarks)
 
 
-def test_a_shared_block_serves_all_of_its_inputs(rng):
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_shared_block_serves_all_of_its_inputs(rng, order):
     """Called on a positive and on a negative input, it may assume neither."""
     block = RMBlock(4, name="block")
     inputs = keras.Input((8, 8, 4))
-    positive = block(layers.ReLU()(inputs))
-    model = keras.Model(inputs, [positive, block(inputs)])
+    calls = [layers.ReLU()(inputs), layers.Conv2D(4, 1)(inputs)][::order]
+    model = keras.Model(inputs, [block(x) for x in calls])
     randomize(model)
     x = rng.normal(size=(2, 8, 8, 4)).astype("float32")
 
