@@ -9,7 +9,7 @@ import math
 import keras
 from keras import layers
 
-UNLIMITED = (-math.inf, math.inf)
+from keras_rep.layers.base import UNLIMITED
 
 ACTIVATIONS = {
     keras.activations.relu: (0.0, math.inf),

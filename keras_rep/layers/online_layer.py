@@ -60,9 +60,32 @@ class OnlineLayer(TermLayer):
     """What the three OREPA layers share: how they build an online kernel."""
 
     def __init__(
-        self, *args, scaling="vector", kernel_initializer=None, **kwargs
+        self,
+        filters,
+        kernel_size=3,
+        strides=1,
+        padding="same",
+        data_format=None,
+        dilation_rate=1,
+        groups=1,
+        activation=None,
+        *,
+        scaling="vector",
+        kernel_initializer=None,
+        **kwargs,
     ):
-        super().__init__(*args, kernel_initializer=kernel_initializer, **kwargs)
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            groups,
+            activation,
+            kernel_initializer=kernel_initializer,
+            **kwargs,
+        )
         self.scaling = one_of("scaling", scaling, SCALINGS)
         if kernel_initializer is None:
             self.kernel_initializer = keras.initializers.get(

@@ -43,33 +43,6 @@ class OREPAVGGConv(OnlineLayer):
       2204.00826.
     """
 
-    def __init__(
-        self,
-        filters,
-        kernel_size=3,
-        strides=1,
-        padding="same",
-        data_format=None,
-        dilation_rate=1,
-        groups=1,
-        activation=None,
-        *,
-        scaling="vector",
-        **kwargs,
-    ):
-        super().__init__(
-            filters,
-            kernel_size,
-            strides,
-            padding,
-            data_format,
-            dilation_rate,
-            groups,
-            activation,
-            scaling=scaling,
-            **kwargs,
-        )
-
     def default_initializer(self):
         return "lecun_uniform"
 
