@@ -70,7 +70,7 @@ def given_values(layer, weights):
     Args:
         layer: A layer that is not built.
         weights: List of arrays, in the order in which the layer creates its
-            variables.
+            variables. They are rounded to the precision of these.
 
     Returns:
         A context manager.
@@ -85,6 +85,9 @@ def given_values(layer, weights):
                 f"of shape {value.shape}. Expected shape {tuple(shape)}. Give "
                 "the weights in the order of `layer.weights`."
             )
+        # Rounded by numpy, the same way for every backend.
+        if dtype in ("float32", "float64"):
+            value = value.astype(dtype, copy=False)
         return ops.convert_to_tensor(value, dtype=dtype)
 
     return _initializers(layer, take)

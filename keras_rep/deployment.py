@@ -9,11 +9,13 @@ import numpy as np
 from keras import ops, tree
 
 from keras_rep import graph
+from keras_rep.building import build
 from keras_rep.errors import DeployError
 from keras_rep.inputs import random_inputs
 from keras_rep.layers import RepLayer
-from keras_rep.replay import Replay
+from keras_rep.program import Program
 from keras_rep.report import Equivalence, has_fresh_statistics, summarize
+from keras_rep.rewriting import rewrite
 from keras_rep.rules import DEFAULT_RULES
 
 MACHINE_EPSILON = {
@@ -166,10 +168,11 @@ def _rewrite(model, rules):
             "`keras_rep.rules`. Pass for example "
             "`rules=[keras_rep.rules.deploy_rep_layer]`."
         )
+    program = Program(model)
     with _progress(f"deploying {model.name}") as advance:
-        replay = Replay(rules, opens=RepLayer, progress=advance)
-        plain = replay.rebuild(model)
-    return plain, list(replay.outcomes.values())
+        rewrite(program, rules, advance)
+        plain = build(program)
+    return plain, list(program.outcomes.values())
 
 
 @contextlib.contextmanager
@@ -183,7 +186,7 @@ def _progress(title):
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}: {task.completed} calls"),
+        TextColumn("{task.description}: {task.completed} visits"),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as progress:

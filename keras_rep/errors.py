@@ -10,8 +10,10 @@ class Skip(Exception):
 
     Args:
         reason: Why not, as the end of the sentence "left as it is, because".
+        call: The call of the graph that is left, if it is another one.
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason, call=None):
         super().__init__(reason)
         self.reason = reason
+        self.call = call

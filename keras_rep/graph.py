@@ -66,13 +66,27 @@ def is_functional(layer):
     return hasattr(layer, "_nodes_by_depth")
 
 
+def is_built_in(operation):
+    """Whether an operation's class comes with Keras."""
+    return type(operation).__module__.partition(".")[0] == "keras"
+
+
+def operation_name(operation):
+    """The name of an operation of `keras.ops`, such as `"Add"`, or `None`."""
+    is_layer = isinstance(operation, keras.Layer)
+    is_own = is_layer or not is_built_in(operation)
+    return None if is_own else type(operation).__name__
+
+
 def sublayers(layer):
     """All layers inside a layer, at every depth, and itself in front."""
     return layer._flatten_layers()
 
 
 def contains(layer, layer_type):
-    """Whether a layer of the given type lies inside a layer."""
+    """Whether a layer of the given type lies inside a layer or operation."""
+    if not isinstance(layer, keras.Layer):
+        return False
     inside = layer._flatten_layers(include_self=False)
     return any(isinstance(inner, layer_type) for inner in inside)
 

@@ -136,7 +136,7 @@ class DeployReport:
 
 
 def summarize(model, outcomes):
-    """Makes the report out of the outcomes of a replay.
+    """Makes the report out of what became of the layers.
 
     Args:
         model: The original model.
@@ -151,18 +151,17 @@ def summarize(model, outcomes):
 
 def _layer_report(outcome):
     layer = outcome.layer
-    after = _chain_multiply_adds(outcome.layers, outcome.input_shapes)
-    before = _chain_multiply_adds([layer], outcome.input_shapes)
+    new = list(dict.fromkeys(each for each, _ in outcome.emitted))
     return LayerReport(
         path=outcome.path,
         block=type(layer).__name__,
-        becomes=" → ".join(map(_describe, outcome.layers)) or "–",
+        becomes=" → ".join(map(_describe, new)) or _home(outcome),
         rule=outcome.rule,
-        parameters=(
-            layer.count_params(),
-            sum(new.count_params() for new in outcome.layers),
+        parameters=(_parameters(layer), sum(map(_parameters, new))),
+        multiply_adds=(
+            _total(multiply_adds(layer, x) for x in outcome.input_shapes),
+            _total(multiply_adds(*pair) for pair in outcome.emitted),
         ),
-        multiply_adds=(before, after),
         remarks=(
             *outcome.reasons,
             *outcome.remarks,
@@ -173,6 +172,8 @@ def _layer_report(outcome):
 
 def has_fresh_statistics(layer):
     """Whether a layer normalizes by moving statistics that never moved."""
+    if not isinstance(layer, layers.Layer):
+        return False
     statistics = {"moving_mean": 0.0, "moving_variance": 1.0}
     values = [
         (ops.convert_to_numpy(v), statistics[v.name])
@@ -189,7 +190,7 @@ def _remarks(outcome):
     layer = outcome.layer
     if has_fresh_statistics(layer):
         yield "its moving statistics were never updated"
-    if outcome.rule is None:
+    if outcome.rule is None or not isinstance(layer, layers.Layer):
         return
     variables = layer.trainable_variables
     for role in ("regularizer", "constraint"):
@@ -200,23 +201,14 @@ def _remarks(outcome):
         yield "frozen"
 
 
+def _home(outcome):
+    return f"part of '{outcome.home}'" if outcome.home else "–"
+
+
 def _describe(layer):
     name = type(layer).__name__
     size = getattr(layer, "kernel_size", None)
     return f"{name} {'×'.join(map(str, size))}" if size else name
-
-
-def _chain_multiply_adds(chain, input_shapes):
-    total = 0
-    for shape in input_shapes:
-        for layer in chain:
-            count = multiply_adds(layer, shape)
-            if count is None:
-                return None
-            total += count
-            if layer is not chain[-1]:
-                shape = layer.compute_output_shape(shape)
-    return total
 
 
 def multiply_adds(layer, input_shape):
@@ -247,7 +239,18 @@ def multiply_adds(layer, input_shape):
 
 def _totals(pairs):
     columns = list(zip(*pairs, strict=True)) or [(0,), (0,)]
-    return tuple(None if None in column else sum(column) for column in columns)
+    return tuple(map(_total, columns))
+
+
+def _total(counts):
+    """The sum, or `None` if one of the numbers is not known."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
+
+
+def _parameters(operation):
+    is_layer = isinstance(operation, layers.Layer)
+    return operation.count_params() if is_layer else 0
 
 
 def _arrow(pair):

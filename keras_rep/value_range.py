@@ -1,4 +1,4 @@
-"""What values a tensor of the new graph can have.
+"""What values a tensor of a program can have.
 
 Every statement holds for all inputs of the model. Where nothing is known, a
 range is unlimited.
@@ -73,20 +73,19 @@ PADDING = (
 )
 
 
-def value_range(call, tensor):
+def value_range(tensor):
     """The smallest and the largest value that a tensor can have.
 
     Args:
-        call: A `keras_rep.calls.Call` of the replay under way.
-        tensor: Tensor of the new graph.
+        tensor: A `keras_rep.calls.Tensor`.
 
     Returns:
         A tuple of two numbers, infinite where nothing is known.
     """
-    producer = call.producer(tensor)
-    if producer is None:
+    call = tensor.producer
+    if call is None:
         return UNLIMITED
-    layer = producer.operation
+    layer = call.layer
     if isinstance(layer, ACTIVATED):
         return ACTIVATIONS.get(layer.activation, UNLIMITED)
     if type(layer) is layers.ReLU and not layer.negative_slope:
@@ -95,18 +94,18 @@ def value_range(call, tensor):
     if type(layer) is layers.Softmax:
         return 0.0, 1.0
     if isinstance(layer, SELECTING):
-        return value_range(call, producer.args[0])
+        return value_range(call.inputs[0])
     if isinstance(layer, PADDING):
-        low, high = value_range(call, producer.args[0])
+        low, high = value_range(call.inputs[0])
         return min(low, 0.0), max(high, 0.0)
     if type(layer) is layers.Add:
-        lows, highs = _ranges(call, producer.args[0])
+        lows, highs = _ranges(call.inputs)
         return sum(lows), sum(highs)
     if type(layer) is layers.Concatenate:
-        lows, highs = _ranges(call, producer.args[0])
+        lows, highs = _ranges(call.inputs)
         return min(lows), max(highs)
     return UNLIMITED
 
 
-def _ranges(call, tensors):
-    return zip(*(value_range(call, each) for each in tensors), strict=True)
+def _ranges(tensors):
+    return zip(*map(value_range, tensors), strict=True)

@@ -42,7 +42,7 @@ def test_rows_name_blocks_and_what_they_become(report):
     assert deep.block == "RepConv"
     assert deep.becomes == "Conv2D 3×3"
     assert deep.rule == "deploy_rep_layer"
-    assert row(report, "norm").becomes == "–"
+    assert row(report, "norm").becomes == "part of 'score'"
     assert row(report, "head").rule is None
     assert report.replaced == ("inner/deep", "down", "norm")
 

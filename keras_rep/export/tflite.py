@@ -18,11 +18,12 @@ import numpy as np
 from keras import tree
 
 from keras_rep import graph
+from keras_rep.building import build
 from keras_rep.deployment import deploy
 from keras_rep.errors import DeployError
 from keras_rep.export.files import check_target, write_atomically
 from keras_rep.inputs import flat_arrays
-from keras_rep.replay import Replay
+from keras_rep.program import Program
 
 QUANTIZATIONS = (None, "int8")
 
@@ -110,8 +111,7 @@ def convert_tflite(model, samples=None):
             )
     if graph.compute_dtypes(model) - {"float32"}:
         # Half precision is a matter of training; files are made of float32.
-        single = Replay((), opens=(), dtype="float32")
-        model = single.rebuild(model)
+        model = build(Program(model), dtype="float32")
     if keras.backend.backend() == "tensorflow":
         return _convert(model, samples)
     return _convert_in_child(model, samples)
