@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from keras import layers
 
-from keras_rep.affine import ZERO_PADDING, channel_axis
+from keras_rep.affine import ZERO_PADDING, channel_axis, split_norm
 from keras_rep.errors import Skip
 
 # What these do to one number depends on no other, nor on its scale.
@@ -151,3 +151,12 @@ def _reshape(affine, layer, here, there):
                 affine, gain=gain[first], offset=offset[first], axis=axis
             )
     raise Skip(f"'{layer.name}' puts pixels of a channel among the channels")
+
+
+def norm_affine(call):
+    """The `Affine` of a call of `BatchNormalization` in inference mode."""
+    norm = call.layer
+    gamma, beta, mean, variance, *_ = split_norm(norm, call.weights())
+    gain = gamma / np.sqrt(variance + norm.epsilon)
+    axis = norm.axis % len(call.output.shape)
+    return Affine(gain, beta - mean * gain, axis, (norm,))

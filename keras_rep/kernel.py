@@ -210,6 +210,23 @@ class Kernel:
             self, parts=parts, kernel_size=tuple(kernel_size)
         )
 
+    def spread(self, kernel_size, offset, step):
+        """The same taps in a larger kernel, apart from each other.
+
+        Args:
+            kernel_size: Tuple of integers.
+            offset: Index of the first tap, per axis.
+            step: Distance of the taps, per axis.
+        """
+        place = tuple(
+            slice(first, first + (k - 1) * s + 1, s)
+            for first, k, s in zip(offset, self.kernel_size, step, strict=True)
+        )
+        kernel = self.kernel
+        larger = np.zeros((*kernel_size, *kernel.shape[-2:]))
+        larger[place] = kernel
+        return Kernel.of(larger, self.bias, self.groups)
+
     def add(self, other):
         """The sum of two convolutions of the same input, centres aligned.
 

@@ -6,15 +6,13 @@ import math
 
 from keras import layers, ops
 
+from keras_rep import graph
+from keras_rep.affine import LINEAR, TRANSPOSED, channel_axis
 from keras_rep.layers import RepLayer
 
-CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-)
+# Why a layer stays where no rule has more to say.
+PLAIN = "plain already"
+OPAQUE = "not a layer of Keras, and nothing in it is to be deployed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,8 @@ class LayerReport:
         parameters: Numbers of weights before and after.
         multiply_adds: Multiply-adds of all its calls for one sample, before
             and after; `None` where the size of the input is unknown.
-        remarks: Why it stays, and what is lost on the way.
+        remarks: Why it stays, and what is lost on the way. A layer that stays
+            has at least one.
     """
 
     path: str
@@ -68,7 +67,7 @@ class DeployReport:
 
     Attributes:
         model: Name of the model.
-        layers: A `LayerReport` for each layer with weights, in the order of
+        layers: A `LayerReport` for each layer and operation, in the order of
             their calls.
     """
 
@@ -79,6 +78,11 @@ class DeployReport:
     def replaced(self):
         """Paths of the layers that a rule rewrote."""
         return tuple(row.path for row in self.layers if row.rule)
+
+    @property
+    def kept(self):
+        """The remarks on the layers that stay, by their paths."""
+        return {row.path: row.remarks for row in self.layers if not row.rule}
 
     @property
     def parameters(self):
@@ -92,6 +96,8 @@ class DeployReport:
 
     def render(self, width=120):
         """The report as a table.
+
+        What has no weights and stays for no particular reason is left out.
 
         Args:
             width: Number of characters in a line.
@@ -109,7 +115,7 @@ class DeployReport:
         table.add_column("parameters", justify="right")
         table.add_column("multiply-adds", justify="right")
         table.add_column("remarks")
-        for row in self.layers:
+        for row in filter(_is_remarkable, self.layers):
             table.add_row(
                 row.path,
                 row.block,
@@ -142,11 +148,11 @@ def summarize(model, outcomes):
         model: The original model.
         outcomes: `keras_rep.calls.Outcome` objects, in the order of the calls.
     """
-    rows = [_layer_report(outcome) for outcome in outcomes]
-    return DeployReport(
-        model.name,
-        tuple(row for row in rows if any(row.parameters) or row.rule),
-    )
+    return DeployReport(model.name, tuple(map(_layer_report, outcomes)))
+
+
+def _is_remarkable(row):
+    return any(row.parameters) or row.rule or row.remarks != (PLAIN,)
 
 
 def _layer_report(outcome):
@@ -162,11 +168,7 @@ def _layer_report(outcome):
             _total(multiply_adds(layer, x) for x in outcome.input_shapes),
             _total(multiply_adds(*pair) for pair in outcome.emitted),
         ),
-        remarks=(
-            *outcome.reasons,
-            *outcome.remarks,
-            *_remarks(outcome),
-        ),
+        remarks=tuple(_remarks(outcome)),
     )
 
 
@@ -186,8 +188,12 @@ def has_fresh_statistics(layer):
 
 
 def _remarks(outcome):
-    """What a user should know before a layer loses its training form."""
+    """Why a layer stays, and what is lost with its training form."""
     layer = outcome.layer
+    yield from outcome.reasons
+    yield from outcome.remarks
+    if outcome.rule is None and not outcome.reasons:
+        yield PLAIN if graph.is_built_in(layer) else OPAQUE
     if has_fresh_statistics(layer):
         yield "its moving statistics were never updated"
     if outcome.rule is None or not isinstance(layer, layers.Layer):
@@ -224,17 +230,19 @@ def multiply_adds(layer, input_shape):
     """
     if isinstance(layer, RepLayer):
         return layer.multiply_adds(input_shape)
-    if isinstance(layer, layers.Dense):
-        positions = input_shape[1:-1]
-    elif isinstance(layer, CONVOLUTIONS):
-        output_shape = layer.compute_output_shape(input_shape)
-        last = layer.data_format == "channels_last"
-        positions = output_shape[1:-1] if last else output_shape[2:]
-    else:
+    if not isinstance(layer, LINEAR):
         return 0
+    shape = layer.compute_output_shape(input_shape)
+    if isinstance(layer, TRANSPOSED):
+        # Every pixel of the input meets every weight.
+        shape = input_shape
+    positions = [n for axis, n in enumerate(shape) if axis]
+    del positions[channel_axis(layer, len(shape)) - 1]
     if None in positions:
         return None
-    return math.prod(layer.kernel.shape) * math.prod(positions)
+    kernels = [v for v in layer.weights if v.name.endswith("kernel")]
+    weights = sum(math.prod(kernel.shape) for kernel in kernels)
+    return weights * math.prod(positions)
 
 
 def _totals(pairs):

@@ -108,7 +108,6 @@ def test_sequential_stays_sequential():
     assert plain.name == "net"
     assert [layer.name for layer in plain.layers] == [
         "stem",
-        "drop",
         "down_pad",
         "down",
         "pool",

@@ -187,7 +187,7 @@ TRAPS = {
     ),
     "activation between": (
         lambda: sequence(layers.Conv2D(4, 1), layers.ReLU()),
-        "not the output of a convolution",
+        "an activation stands between",
     ),
     "nothing before": (sequence, "not the output of a convolution"),
     "second user": (second_user, "the output of 'conv' has another user"),

@@ -19,6 +19,7 @@ def report():
     x = RepConv(
         6,
         strides=2,
+        activation="relu",
         name="down",
         kernel_regularizer="l2",
         kernel_constraint="unit_norm",
@@ -99,6 +100,7 @@ def test_unknown_sizes_have_no_multiply_adds():
 def test_the_table(report):
     table = report.render(width=160)
 
+    assert "flatten" not in table
     for text in (
         "Deployment of 'net'",
         "inner/deep",
@@ -119,10 +121,43 @@ def test_explaining_changes_nothing(report):
     assert len(model.get_layer("a")._inbound_nodes) == 1
 
 
-def test_a_model_without_weights_has_an_empty_report():
+def test_what_stays_has_a_reason():
+    inputs = keras.Input((8, 8, 4))
+    x = layers.BatchNormalization(name="norm")(inputs)
+    x = layers.ReLU(name="relu")(x)
+    model = keras.Model(inputs, x + inputs)
+    randomize(model)
+
+    report = keras_rep.explain(model)
+
+    assert report.replaced == ()
+    assert report.kept["relu"] == ("plain already",)
+    assert report.kept["norm"] == (
+        "its input is not the output of a convolution",
+    )
+    assert len(report.layers) == 3
+
+
+def test_separable_and_transposed_convolutions_are_counted():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            layers.SeparableConv2D(6, 3, activation="relu"),
+            layers.Conv2DTranspose(2, 3, strides=2),
+        ]
+    )
+    randomize(model)
+
+    separable, transposed = keras_rep.explain(model).layers
+
+    assert separable.multiply_adds[0] == (9 * 4 + 4 * 6) * 36
+    assert transposed.multiply_adds[0] == 9 * 2 * 6 * 36
+
+
+def test_a_model_without_weights():
     model = keras.Sequential([keras.Input((4,)), layers.ReLU()])
 
     report = keras_rep.explain(model)
 
-    assert report.layers == ()
+    assert report.replaced == ()
     assert report.parameters == (0, 0)

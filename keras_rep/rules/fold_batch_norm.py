@@ -1,9 +1,8 @@
-import numpy as np
 from keras import layers
 
 from keras_rep.absorbing import pull, push
-from keras_rep.affine import LINEAR, split_norm
-from keras_rep.commuting import Affine
+from keras_rep.affine import LINEAR
+from keras_rep.commuting import norm_affine
 from keras_rep.errors import Skip
 
 
@@ -36,8 +35,4 @@ def _read(call):
             "it is called with `training=True`, so it always uses the "
             "statistics of the batch"
         )
-    norm = call.layer
-    gamma, beta, mean, variance, *_ = split_norm(norm, call.weights())
-    gain = gamma / np.sqrt(variance + norm.epsilon)
-    axis = norm.axis % len(call.output.shape)
-    return Affine(gain, beta - mean * gain, axis, (norm,))
+    return norm_affine(call)
