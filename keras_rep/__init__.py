@@ -4,8 +4,8 @@ Train with the layers of `keras_rep.layers`, then `deploy` the model: each of
 them becomes one plain convolution with the same outputs.
 """
 
-from keras_rep import layers
-from keras_rep.deployment import deploy, explain, verify
+from keras_rep import layers, rules
+from keras_rep.deployment import deploy, explain, remove_residuals, verify
 from keras_rep.errors import DeployError
 from keras_rep.export.tflite import export_tflite
 from keras_rep.report import DeployReport, Equivalence
@@ -21,5 +21,7 @@ __all__ = [
     "explain",
     "export_tflite",
     "layers",
+    "remove_residuals",
+    "rules",
     "verify",
 ]

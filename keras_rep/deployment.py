@@ -1,6 +1,8 @@
-"""`deploy`, `explain` and `verify`: from the training form to plain Keras."""
+"""From the training form to plain Keras: `deploy`, `explain`, `verify`."""
 
 import contextlib
+import functools
+import math
 import sys
 import warnings
 
@@ -10,6 +12,7 @@ from keras import ops, tree
 
 from keras_rep import graph
 from keras_rep.building import build
+from keras_rep.compiling import compile_like
 from keras_rep.errors import DeployError
 from keras_rep.inputs import random_inputs
 from keras_rep.layers import RepLayer
@@ -17,6 +20,7 @@ from keras_rep.program import Program
 from keras_rep.report import Equivalence, has_fresh_statistics, summarize
 from keras_rep.rewriting import rewrite
 from keras_rep.rules import DEFAULT_RULES
+from keras_rep.rules import remove_residuals as removal_rule
 
 MACHINE_EPSILON = {
     "float64": 2.0**-52,
@@ -38,7 +42,8 @@ def deploy(model, *, rules=None, verify=True, strict=True):
     Args:
         model: A built `keras.Model`: functional, sequential or subclassed. It
             is not changed.
-        rules: Rules to apply, functions of `keras_rep.rules`; by default all.
+        rules: Rules to apply, functions of `keras_rep.rules`; by default
+            `DEFAULT_RULES` of that module.
         verify: Whether to compare the result with the model on random inputs.
         strict: Whether to raise an error if a re-parameterizable layer must
             stay, instead of keeping it.
@@ -78,10 +83,51 @@ def deploy(model, *, rules=None, verify=True, strict=True):
             "`strict=False` to keep these layers."
         )
     _warn_of_fresh_statistics(model, outcomes)
-    _compile_like(model, plain)
+    compile_like(model, plain)
     if verify:
         _assert_equivalent(model, plain)
     return plain
+
+
+def remove_residuals(model, *, max_growth=math.inf, verify=True):
+    """Deploys a model and removes its residual connections, exactly.
+
+    The operation of RMNet on a whole model: blocks around which their input
+    is added become straight rows of wider convolutions. It costs multiply-adds
+    and parameters; `explain(model, rules=...)` says how many, block by block,
+    before it happens.
+
+    Args:
+        model: A built `keras.Model`. It is not changed.
+        max_growth: How many times the multiply-adds, and the parameters, of a
+            block its row of convolutions may take. With 1 only what pays is
+            done.
+        verify: Whether to compare the result with the model on random inputs.
+
+    Returns:
+        A new model, as `deploy` returns it.
+
+    Raises:
+        ValueError: If the model is no Keras model.
+        DeployError: If the model cannot be deployed.
+
+    Example:
+    >>> import keras
+    >>> inputs = keras.Input((8, 8, 4))
+    >>> x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    >>> x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    >>> model = keras.Model(inputs, keras.layers.Add()([x, inputs]))
+    >>> plain = remove_residuals(model)
+    >>> [type(layer).__name__ for layer in plain.layers]
+    ['InputLayer', 'Conv2D', 'PReLU', 'Conv2D', 'Identity']
+
+    Reference:
+
+    - Meng et al. 2021, "RMNet: Equivalently Removing Residual Connection from
+      Networks", arXiv 2111.00687.
+    """
+    removal = functools.partial(removal_rule, max_growth=max_growth)
+    return deploy(model, rules=[*DEFAULT_RULES, removal], verify=verify)
 
 
 def explain(model, *, rules=None):
@@ -89,7 +135,7 @@ def explain(model, *, rules=None):
 
     Args:
         model: A built `keras.Model`. It is not changed.
-        rules: Rules to apply; by default all.
+        rules: Rules to apply, as for `deploy`.
 
     Returns:
         A `DeployReport`; `print` shows it as a table.
@@ -214,27 +260,6 @@ def _warn_of_fresh_statistics(model, outcomes):
             "not trained for. Train it, or load its weights, before deploying.",
             stacklevel=3,
         )
-
-
-def _compile_like(model, plain):
-    """Compiles a model with the settings of another one, if it is compiled."""
-    if not model.compiled:
-        return
-    # The live objects, because losses and metrics of the user's own can
-    # rarely be restored from their serialized form.
-    settings = dict(model._compile_config.config)
-    optimizer = settings.pop("optimizer")
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        optimizer = type(optimizer).from_config(optimizer.get_config())
-    for name in ("metrics", "weighted_metrics"):
-        settings[name] = tree.map_structure(_fresh_metric, settings[name])
-    plain.compile(optimizer=optimizer, **settings)
-
-
-def _fresh_metric(metric):
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric
 
 
 def _assert_equivalent(model, plain):

@@ -83,15 +83,16 @@ class Kernel:
         return cls((part,), bias, groups, size)
 
     @classmethod
-    def diagonal(cls, gain, offset):
+    def diagonal(cls, gain, offset, rank=2):
         """One gain and one offset per channel, as a 1×1 depthwise kernel.
 
         Args:
             gain: Array of shape `(channels,)`.
             offset: Array of shape `(channels,)`.
+            rank: Number of the kernel's axes.
         """
         channels = gain.shape[0]
-        kernel = namespace(gain).reshape(gain, (1, 1, 1, channels))
+        kernel = namespace(gain).reshape(gain, (1,) * (rank + 1) + (channels,))
         return cls.of(kernel, offset, channels)
 
     @classmethod

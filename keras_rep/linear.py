@@ -127,6 +127,22 @@ class Linear:
             kernel = kernel.reshape(*kernel.shape[:-2], 1, -1)
         return Kernel.of(kernel, bias, self.groups)
 
+    def point(self, **changes):
+        """The same convolution with a kernel of 1×1 and without padding.
+
+        Args:
+            **changes: Other attributes.
+        """
+        ones = (1,) * len(self.kernel_size)
+        return dataclasses.replace(
+            self,
+            paddings=(),
+            kernel_size=ones,
+            dilation_rate=ones,
+            pads=[(0, 0)] * len(ones),
+            **changes,
+        )
+
     def offset_in(self, host):
         """Where its taps lie among those of another convolution.
 

@@ -9,6 +9,7 @@ import math
 import keras
 from keras import layers
 
+from keras_rep.functions import activation_function
 from keras_rep.layers.base import UNLIMITED
 
 ACTIVATIONS = {
@@ -86,19 +87,20 @@ def value_range(tensor):
     if call is None:
         return UNLIMITED
     layer = call.layer
+    function = activation_function(call)
+    if function is not None:
+        return ACTIVATIONS.get(function, UNLIMITED)
     if isinstance(layer, ACTIVATED):
         return ACTIVATIONS.get(layer.activation, UNLIMITED)
     if type(layer) is layers.ReLU and not layer.negative_slope:
         highest = layer.max_value
         return 0.0, math.inf if highest is None else float(highest)
-    if type(layer) is layers.Softmax:
-        return 0.0, 1.0
     if isinstance(layer, SELECTING):
         return value_range(call.inputs[0])
     if isinstance(layer, PADDING):
         low, high = value_range(call.inputs[0])
         return min(low, 0.0), max(high, 0.0)
-    if type(layer) is layers.Add:
+    if call.is_sum:
         lows, highs = _ranges(call.inputs)
         return sum(lows), sum(highs)
     if type(layer) is layers.Concatenate:

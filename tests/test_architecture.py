@@ -30,6 +30,8 @@ RANKS = [
     {"commuting", "value_range"},
     {"absorbing"},
     {"linear"},
+    {"residuals"},
+    {"widening"},
     {"rules"},
     {"report"},
     {"deployment"},

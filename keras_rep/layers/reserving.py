@@ -21,8 +21,8 @@ class Activation:
     """`min(max(x, slope · x), cap)`: the activations that can be reserved.
 
     Args:
-        function: The Keras function.
-        slope: Its slope below zero.
+        function: The Keras function, or `None` if none computes it.
+        slope: Its slope below zero, 0 if it is capped.
         cap: Its largest value.
     """
 
@@ -31,27 +31,34 @@ class Activation:
     cap: float = math.inf
 
     @classmethod
-    def of(cls, function):
-        """The activation that a Keras function is."""
+    def find(cls, function):
+        """The activation that a Keras function is, or `None`."""
         known = {
             keras.activations.linear: (1.0, math.inf),
             keras.activations.relu: (0.0, math.inf),
             keras.activations.relu6: (0.0, 6.0),
             keras.activations.leaky_relu: (0.2, math.inf),
         }
-        if function not in known:
+        return cls(function, *known[function]) if function in known else None
+
+    @classmethod
+    def of(cls, function):
+        """The activation that a Keras function is."""
+        found = cls.find(function)
+        if found is None:
             name = getattr(function, "__name__", function)
             raise ValueError(
                 "A residual block needs an activation that can be written for "
                 f"single channels. Received: activation={name!r}. Expected "
                 "None, 'relu', 'relu6' or 'leaky_relu'. Use one of these."
             )
-        return cls(function, *known[function])
+        return found
 
     def passes(self, input_range):
-        """Whether it leaves all values of a range as they are."""
+        """Whether its function leaves all values of a range as they are."""
         low, high = input_range
-        return (low >= 0 or self.slope == 1) and high <= self.cap
+        is_kept = (low >= 0 or self.slope == 1) and high <= self.cap
+        return is_kept and self.function is not None
 
     def form(self, input_range):
         """What stands in its place, in words."""
@@ -59,7 +66,8 @@ class Activation:
         if self.passes(input_range):
             return f"which {self.function.__name__} leaves as they are"
         if self.cap == math.inf:
-            return "kept by PReLU because the input may be negative"
+            why = " because the input may be negative" if low < 0 else ""
+            return f"kept by PReLU{why}"
         kept = "two ReLU" if low >= 0 else "two PReLU"
         return f"kept by {kept} because only the others end at {self.cap:g}"
 
@@ -83,11 +91,13 @@ class Held:
     prepare: Callable = _unchanged
 
 
-def hold_reserved(layer, name, reserved, hidden, input_range):
+def hold_reserved(activation, origin, name, reserved, hidden, input_range):
     """The activation of a block's hidden channels, past its reserved ones.
 
     Args:
-        layer: The block.
+        activation: The `Activation`.
+        origin: The layer from which data format, dtype policy and so on are
+            taken over.
         name: Name of the convolution before it.
         reserved: Number of reserved channels; they come first.
         hidden: Number of hidden channels.
@@ -96,7 +106,6 @@ def hold_reserved(layer, name, reserved, hidden, input_range):
     Returns:
         A `Held`.
     """
-    activation = layer.reserving
     if not reserved or activation.passes(input_range):
         return Held(activation.function)
 
@@ -105,9 +114,9 @@ def hold_reserved(layer, name, reserved, hidden, input_range):
 
     def rectify(slope, suffix):
         """ReLU where that is enough, else PReLU."""
-        if input_range[0] >= 0:
+        if input_range[0] >= 0 and slope == 0:
             return keras.activations.relu, []
-        return None, [_prelu(layer, f"{name}_{suffix}", values(1.0, slope))]
+        return None, [_prelu(origin, f"{name}_{suffix}", values(1.0, slope))]
 
     if activation.cap == math.inf:
         return Held(*rectify(activation.slope, "prelu"))
@@ -120,12 +129,12 @@ def hold_reserved(layer, name, reserved, hidden, input_range):
     turn = keras.layers.DepthwiseConv2D(
         1,
         activation=second,
-        trainable=layer.trainable,
+        trainable=origin.trainable,
         name=f"{name}_cap",
-        **plain_options(layer),
+        **plain_options(origin),
     )
     weights = [
-        array.astype(layer.variable_dtype)
+        array.astype(origin.variable_dtype)
         for array in (signs.reshape(1, 1, -1, 1), offsets)
     ]
     return Held(
@@ -135,13 +144,14 @@ def hold_reserved(layer, name, reserved, hidden, input_range):
     )
 
 
-def _prelu(layer, name, slopes):
+def _prelu(origin, name, slopes):
+    is_last = origin.data_format == "channels_last"
     prelu = keras.layers.PReLU(
-        shared_axes=(1, 2) if layer.channels_last else (2, 3),
-        trainable=layer.trainable,
-        dtype=layer.dtype_policy,
+        shared_axes=(1, 2) if is_last else (2, 3),
+        trainable=origin.trainable,
+        dtype=origin.dtype_policy,
         name=name,
     )
-    shape = (1, 1, -1) if layer.channels_last else (-1, 1, 1)
-    weights = [slopes.reshape(shape).astype(layer.variable_dtype)]
+    shape = (1, 1, -1) if is_last else (-1, 1, 1)
+    weights = [slopes.reshape(shape).astype(origin.variable_dtype)]
     return prelu, lambda: weights

@@ -147,7 +147,12 @@ class ResidualLayer(ConvLayer):
         for index, stage in enumerate(self.stages[:-1]):
             name = f"{self.name}_{stage.name}"
             held = hold_reserved(
-                self, name, reserved, stage.filters, input_range
+                self.reserving,
+                self,
+                name,
+                reserved,
+                stage.filters,
+                input_range,
             )
             plain = PlainConv(
                 stage.grid,

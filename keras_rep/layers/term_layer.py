@@ -2,8 +2,10 @@ import functools
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_rep.errors import Skip
 from keras_rep.grid import Grid
 from keras_rep.layers.base import UNLIMITED
 from keras_rep.layers.conv_layer import ConvLayer
@@ -11,6 +13,11 @@ from keras_rep.layers.plain import PlainConv
 from keras_rep.layers.squeeze_excite import SqueezeExcite
 from keras_rep.terms import read_numpy
 from keras_rep.window import Window
+
+
+# What rounding of the branches may do to their sum, relative to its largest
+# value: some tens of machine epsilons.
+ROUNDING = {"float32": 5e-6, "float64": 1e-14, "bfloat16": 0.2}
 
 
 class TermLayer(ConvLayer):
@@ -127,6 +134,42 @@ class TermLayer(ConvLayer):
         """The deployed convolution as a `keras_rep.kernel.Kernel` of numpy."""
         kernel = self.branches.to_kernel(read)
         return kernel.embed(self.kernel_size).regroup(self.groups)
+
+    def become(self, target):
+        """Sets the weights so that the layer computes a given convolution.
+
+        Args:
+            target: `keras_rep.terms.target.Target` of this layer's channels,
+                filters, groups and kernel size.
+
+        Raises:
+            Skip: If the layer cannot have that kernel.
+        """
+        term, name = self.branches, type(self).__name__
+        if self.gate is not None:
+            raise Skip(f"the gate of '{name}' multiplies its output")
+        form = (term.kernel_size, term.groups)
+        fits = form == (self.kernel_size, self.groups)
+        if not (fits and term.takes_any_kernel):
+            raise Skip(f"the branches of '{name}' cannot add up to any kernel")
+        term.become(target)
+        self._check_kernel(target)
+
+    def _check_kernel(self, target):
+        """Raises where the kernel is another one by more than rounding."""
+        kernel, expected = self.to_kernel(), target.fold()
+        scale = np.abs(expected.kernel).max()
+        error = np.abs(kernel.kernel - expected.kernel).max()
+        # The bias is what two large numbers may leave.
+        shift = np.abs(target.mean * target.gain)
+        largest = max(scale, np.abs(expected.bias).max(), shift.max())
+        offset = np.abs(kernel.bias - expected.bias).max()
+        epsilon = ROUNDING.get(self.variable_dtype, ROUNDING["float32"])
+        if not (error <= epsilon * scale and offset <= epsilon * largest):
+            raise Skip(
+                f"rounded, the branches of '{type(self).__name__}' add up to "
+                f"a kernel that is wrong by {error:.1e} of {scale:.1e}"
+            )
 
     def plain_conv(self, activation):
         """The `PlainConv` that the linear term deploys to."""

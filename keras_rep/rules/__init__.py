@@ -17,7 +17,9 @@ from keras_rep.rules.fold_rescaling import fold_rescaling
 from keras_rep.rules.fuse_activations import fuse_activations
 from keras_rep.rules.merge_linear_chains import merge_linear_chains
 from keras_rep.rules.merge_parallel_convs import merge_parallel_convs
+from keras_rep.rules.remove_residuals import remove_residuals
 
+# Exact in inference mode, and never at the cost of more multiply-adds.
 DEFAULT_RULES = (
     deploy_rep_layer,
     drop_inference_noops,
@@ -37,4 +39,5 @@ __all__ = [
     "fuse_activations",
     "merge_linear_chains",
     "merge_parallel_convs",
+    "remove_residuals",
 ]

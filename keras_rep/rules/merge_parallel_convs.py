@@ -81,14 +81,7 @@ class Branch:
             return self.linear.offset_in(host) if fits else None
         if math.prod(host.strides) > 1 or host.channels != host.filters:
             return None
-        ones = (1,) * len(host.kernel_size)
-        pointwise = dataclasses.replace(
-            host,
-            kernel_size=ones,
-            dilation_rate=ones,
-            pads=[(0, 0)] * len(ones),
-        )
-        return pointwise.offset_in(host)
+        return host.point().offset_in(host)
 
 
 def _read_branch(call, tensor):
@@ -115,7 +108,7 @@ def _read_branch(call, tensor):
 
 def _identity(tensor):
     def kernel(channels, rank):
-        return _diagonal(np.ones(channels), np.zeros(channels), rank)
+        return Kernel.diagonal(np.ones(channels), np.zeros(channels), rank)
 
     return Branch(tensor, tensor, kernel, "identity")
 
@@ -124,14 +117,9 @@ def _norm(tensor, call):
     affine = norm_affine(call)
 
     def kernel(channels, rank):
-        return _diagonal(affine.gain, affine.offset, rank)
+        return Kernel.diagonal(affine.gain, affine.offset, rank)
 
     return Branch(tensor, call.inputs[0], kernel, call.layer)
-
-
-def _diagonal(gain, offset, rank):
-    kernel = gain.reshape((1,) * (rank + 1) + (-1,))
-    return Kernel.of(kernel, offset, len(gain))
 
 
 def _choose(host, others, max_growth):
