@@ -16,6 +16,7 @@ from keras_rep.affine import (
     split_norm,
     with_bias,
 )
+from keras_rep.cloning import config_of
 from keras_rep.commuting import COMMUTING, backward, forward
 from keras_rep.errors import Skip
 
@@ -95,7 +96,7 @@ def _push_into_norm(affine, call):
     """One normalization in place of one that another one follows."""
     layer = call.layer
     _check_axis(affine, call, layer.axis % len(call.output.shape))
-    config = {**layer.get_config(), "scale": True, "center": True}
+    config = {**config_of(layer), "scale": True, "center": True}
 
     def fill():
         # The statistics stay; only gamma and beta change.

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_rep.cloning import config_of
 from keras_rep.errors import Skip
 from keras_rep.grid import same_pads
 
@@ -106,7 +107,7 @@ def with_bias(layer, **changes):
         layer: A convolution or `Dense`.
         **changes: Other values of its configuration.
     """
-    config = {**layer.get_config(), "use_bias": True, **changes}
+    config = {**config_of(layer), "use_bias": True, **changes}
     return type(layer).from_config(config)
 
 

@@ -1,6 +1,7 @@
 """Copies of single layers, and layers built with weights that are given."""
 
 import contextlib
+import inspect
 import typing
 
 import keras
@@ -9,6 +10,18 @@ from keras import ops
 
 from keras_rep import graph
 from keras_rep.errors import DeployError
+
+
+def config_of(operation):
+    """The configuration of a layer or operation, functions as they are.
+
+    Serialized, a user's own function would only be a name.
+    """
+    config = operation.get_config()
+    for name, value in vars(operation).items():
+        if name in config and inspect.isfunction(value):
+            config[name] = value
+    return config
 
 
 def copy_operation(operation, dtype=None):
@@ -22,7 +35,7 @@ def copy_operation(operation, dtype=None):
         DeployError: If its class does not restore it from its configuration.
     """
     try:
-        config = operation.get_config()
+        config = config_of(operation)
         if dtype and "float" in getattr(operation, "compute_dtype", ""):
             config["dtype"] = dtype
         return type(operation).from_config(config)

@@ -23,6 +23,7 @@ from keras_rep.affine import (
     split_bias,
 )
 from keras_rep.calls import Call, Tensor
+from keras_rep.cloning import config_of
 from keras_rep.grid import effective_size, same_pads
 from keras_rep.kernel import Kernel
 
@@ -276,7 +277,7 @@ def make_layer(host, kernel_shape, **changes):
         **changes: Other values of its configuration.
     """
     channels, filters, groups = kernel_shape
-    config = {**host.get_config(), "use_bias": True, **changes}
+    config = {**config_of(host), "use_bias": True, **changes}
     if type(host) is layers.Dense:
         return layers.Dense.from_config({**config, "units": filters})
     rank = len(host.kernel_size)

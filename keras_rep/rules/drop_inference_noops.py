@@ -6,13 +6,9 @@ from keras_rep.errors import Skip
 # Random augmentation passes images on as they are in inference mode; only
 # `RandomCrop` resizes them.
 AUGMENTATIONS = tuple(
-    getattr(layers, name)
-    for name in dir(layers)
+    value
+    for name, value in vars(layers).items()
     if name.startswith("Random") and name != "RandomCrop"
-) + tuple(
-    getattr(layers, name)
-    for name in ("AugMix", "CutMix", "MixUp", "RandAugment")
-    if hasattr(layers, name)
 )
 
 
@@ -29,7 +25,9 @@ def drop_inference_noops(call):
     )
     if not (is_linear or type(layer) in (*ELEMENTWISE, *AUGMENTATIONS)):
         return None
-    if call.is_pinned_to_training:
+    # `training=True` is what the graph holds for every augmentation, because
+    # that is their default; in inference mode Keras overrides it.
+    if call.is_pinned_to_training and type(layer) not in AUGMENTATIONS:
         raise Skip("it is called with `training=True`, so it always acts")
     (tensor,) = call.inputs
     if tensor.spec.dtype != call.output.spec.dtype:

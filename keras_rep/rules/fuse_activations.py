@@ -2,6 +2,7 @@ from keras import activations
 
 from keras_rep.absorbing import follows_alone
 from keras_rep.affine import LINEAR, check_linear
+from keras_rep.cloning import config_of
 from keras_rep.errors import Skip
 from keras_rep.functions import activation_function
 
@@ -30,7 +31,7 @@ def fuse_activations(call):
             f"it computes in {call.output.spec.dtype}, and {name} in "
             f"{producer.output.spec.dtype}"
         )
-    config = {**layer.get_config(), "activation": function}
+    config = {**config_of(layer), "activation": function}
     fused = call.once(
         lambda: type(layer).from_config(config), layer, fuse_activations
     )
