@@ -29,6 +29,16 @@ from keras_rep.kernel import Kernel
 
 READABLE = (*PLAIN, *DEPTHWISE, layers.Dense)
 
+# What a new layer takes over from another one's configuration.
+CONFIGURATION = ("activation", "dtype", "name", "trainable", "use_bias")
+GEOMETRY = (
+    "data_format",
+    "dilation_rate",
+    "kernel_size",
+    "padding",
+    "strides",
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linear:
@@ -277,23 +287,12 @@ def make_layer(host, kernel_shape, **changes):
         **changes: Other values of its configuration.
     """
     channels, filters, groups = kernel_shape
-    config = {**config_of(host), "use_bias": True, **changes}
+    given = {**config_of(host), "use_bias": True, **changes}
+    config = {name: given[name] for name in CONFIGURATION}
     if type(host) is layers.Dense:
-        return layers.Dense.from_config({**config, "units": filters})
+        return layers.Dense(filters, **config)
+    config |= {name: given[name] for name in GEOMETRY}
     rank = len(host.kernel_size)
-    names = {
-        "activation",
-        "dilation_rate",
-        "data_format",
-        "dtype",
-        "kernel_size",
-        "name",
-        "padding",
-        "strides",
-        "trainable",
-        "use_bias",
-    }
-    config = {key: config[key] for key in names}
     # TensorFlow has no depthwise convolution with different strides per axis.
     is_depthwise = (
         groups == channels > 1
@@ -302,10 +301,9 @@ def make_layer(host, kernel_shape, **changes):
         and config["padding"] != "causal"
     )
     if is_depthwise:
-        config["depth_multiplier"] = filters // channels
-        return DEPTHWISE[rank - 1].from_config(config)
-    config |= {"filters": filters, "groups": groups}
-    return PLAIN[rank - 1].from_config(config)
+        multiplier = filters // channels
+        return DEPTHWISE[rank - 1](depth_multiplier=multiplier, **config)
+    return PLAIN[rank - 1](filters, groups=groups, **config)
 
 
 def layer_weights(layer, kernel):
