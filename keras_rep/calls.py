@@ -127,13 +127,17 @@ class Call:
         """Whether this layer alone gets the outputs of another call's layer.
 
         True where both layers are called several times, but always one behind
-        the other.
+        the other. One sum is as good as another one.
         """
         return all(
-            len(call.output.users) == 1
-            and getattr(call.output.users[0], "layer", None) is self.layer
+            len(call.output.users) == 1 and self._is_like(call.output.users[0])
             for call in self.program.calls_of(producer.layer)
         )
+
+    def _is_like(self, user):
+        if user is OUTPUT:
+            return False
+        return user.layer is self.layer or (user.is_sum and self.is_sum)
 
     def once(self, make, *keys):
         """The result of `make()`, made once for the given objects.

@@ -25,6 +25,7 @@ from keras_rep.linear import Linear, read_linear
 
 NONE = Activation.of(activations.linear)
 CONVOLUTIONS = (layers.Conv2D, *DEPTHWISE[1:])
+NO_ROW = "its summands are no convolutions around one tensor"
 POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
@@ -137,7 +138,8 @@ def read_residual(total):
                 _walk(total, branch, shortcut.root, row)
                 return _steps(row[::-1]), shortcut
             except Skip as skip:
-                failures.append((len(row), skip))
+                is_specific = skip.reason != NO_ROW
+                failures.append(((is_specific, len(row)), skip))
     # Of all ways to look at the sum, the one that went furthest.
     raise max(failures, key=lambda failure: failure[0])[1]
 
@@ -167,7 +169,7 @@ def _walk(follower, tensor, root, row):
     while tensor is not root:
         call = tensor.producer
         if call is None:
-            raise Skip("its summands are no convolutions around one tensor")
+            raise Skip(NO_ROW)
         if not follows_alone(follower, tensor):
             raise Skip(f"the output of '{call.layer.name}' has another user")
         element = _read_element(call)
@@ -215,7 +217,7 @@ def _steps(row):
     """The steps of a row, its calls in their order."""
     convolutions = [each for _, each in row if isinstance(each, Linear)]
     if not convolutions:
-        raise Skip("its summands are no convolutions around one tensor")
+        raise Skip(NO_ROW)
     steps: list[Step] = []
     for call, element in row:
         if isinstance(element, Activation):
