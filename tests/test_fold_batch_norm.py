@@ -25,6 +25,17 @@ FOLDABLE = {
     "Conv1D": ((9, 6), lambda: layers.Conv1D(4, 3)),
     "DepthwiseConv1D": ((9, 6), lambda: layers.DepthwiseConv1D(3)),
     "Conv3D": ((5, 4, 6, 2), lambda: layers.Conv3D(4, 3)),
+    "SeparableConv1D": ((9, 6), lambda: layers.SeparableConv1D(4, 3)),
+    "SeparableConv2D": (
+        IMAGE,
+        lambda: layers.SeparableConv2D(4, 3, depth_multiplier=2),
+    ),
+    "Conv1DTranspose": ((9, 6), lambda: layers.Conv1DTranspose(4, 3)),
+    "Conv2DTranspose": (
+        IMAGE,
+        lambda: layers.Conv2DTranspose(4, 3, strides=2, use_bias=False),
+    ),
+    "Conv3DTranspose": ((5, 4, 6, 2), lambda: layers.Conv3DTranspose(4, 3)),
     "Dense": ((6,), lambda: layers.Dense(4)),
     "Dense on images": (IMAGE, lambda: layers.Dense(4, use_bias=False)),
 }
