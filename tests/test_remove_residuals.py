@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from arrays import array, randomize
+from arrays import array, randomize, run
 from keras import layers, ops
 from residual_nets import (
     basic_block,
@@ -338,3 +338,54 @@ def test_outputs_are_verified_and_names_kept():
     assert plain.output_names == model.output_names
     x = inputs_like(17, 16, 3)
     assert_close(array(plain(x)), array(model(x)), 5e-6)
+
+
+# The published nets, at the smallest size that they take.
+
+
+def resnet18():
+    inputs = keras.Input((64, 64, 3))
+    x = conv(inputs, 64, 7, 2, layers.ReLU)
+    x = layers.MaxPooling2D(3, 2, "same")(x)
+    for filters in (64, 128, 256, 512):
+        x = basic_block(x, filters, 1 if filters == 64 else 2)
+        x = basic_block(x, filters)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def application(name):
+    return getattr(keras.applications, name)(
+        weights=None,
+        input_shape=(64, 64, 3),
+        classes=10,
+        classifier_activation=None,
+    )
+
+
+PUBLISHED = {
+    "ResNet-18": resnet18,
+    "ResNet-50": lambda: application("ResNet50"),
+    "pre-activation ResNet-50": lambda: application("ResNet50V2"),
+    "MobileNetV2": lambda: application("MobileNetV2"),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_nets(name):
+    model = PUBLISHED[name]()
+    # Gains near one, so that dozens of layers neither explode nor die out.
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if "gamma" in variable.name or "variance" in variable.name:
+            variable.assign(rng.uniform(0.7, 1.3, variable.shape))
+        elif "kernel" not in variable.name:
+            variable.assign(rng.normal(0.0, 0.3, variable.shape))
+
+    plain = keras_rep.remove_residuals(model, verify=False)
+
+    assert sums(plain) == 0
+    # Rounding adds up over fifty layers and more.
+    x = inputs_like(64, 64, 3)
+    assert_close(run(plain, x), run(model, x), 1e-5)
