@@ -200,7 +200,8 @@ class Outcome:
         emitted: Pairs of a new layer and the shape of its first input, for
             each call that stands for the layer; none if it dissolved.
         rule: Name of the rule that rewrote it last, if one did.
-        home: Name of the layer into which it dissolved, if it did.
+        home: Path of the layer into which it dissolved, if it did.
+        takes_up: Paths of the layers that dissolved into it.
         reasons: Why rules refused it.
         remarks: What rules say of the result.
     """
@@ -211,6 +212,7 @@ class Outcome:
     emitted: list = dataclasses.field(default_factory=list)
     rule: str | None = None
     home: str | None = None
+    takes_up: list = dataclasses.field(default_factory=list)
     reasons: list = dataclasses.field(default_factory=list)
     remarks: list = dataclasses.field(default_factory=list)
 

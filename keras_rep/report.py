@@ -192,7 +192,9 @@ def _remarks(outcome):
     layer = outcome.layer
     yield from outcome.reasons
     yield from outcome.remarks
-    if outcome.rule is None and not outcome.reasons:
+    if outcome.emitted and outcome.takes_up:
+        yield f"takes up {', '.join(map(repr, outcome.takes_up))}"
+    elif outcome.rule is None and not outcome.reasons:
         yield PLAIN if graph.is_built_in(layer) else OPAQUE
     if has_fresh_statistics(layer):
         yield "its moving statistics were never updated"

@@ -78,8 +78,10 @@ def _apply(program, rule, call):
         return False
     if replacement is None:
         return False
-    is_dropped = replacement in call.inputs
     new = tree.flatten(replacement)
+    home = None
+    if replacement not in call.inputs:
+        home = program.outcomes.get(id(new[0].producer.source))
     for pair in zip(call.outputs, new, strict=True):
         program.substitute(*pair)
     if outcome is not None:
@@ -87,11 +89,18 @@ def _apply(program, rule, call):
     for gone in program.pruned:
         dissolved = program.outcomes.get(id(gone.source))
         if dissolved is not None and not program.stands_for(gone.source):
-            dissolved.reasons.clear()
-            dissolved.rule = name_of(rule)
-            dissolved.home = None if is_dropped else new[0].producer.layer.name
+            _dissolve(dissolved, home, name_of(rule))
     program.pruned.clear()
     return True
+
+
+def _dissolve(outcome, home, rule):
+    """Notes that a layer is gone, and which one took it up, if one did."""
+    outcome.reasons.clear()
+    outcome.rule = rule
+    outcome.home = home and home.path
+    if home is not None and outcome.path not in home.takes_up:
+        home.takes_up.append(outcome.path)
 
 
 def _note_reason(program, call, reason):
