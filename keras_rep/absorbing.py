@@ -83,7 +83,7 @@ def _push_into_convolution(affine, call):
         folded = call.once(lambda: with_bias(layer), layer, *affine.origin)
         return call.emit(
             folded,
-            *call.args,
+            *call.inputs,
             fill=lambda: scale_outputs(
                 layer, call.weights(), affine.gain, affine.offset
             ),
@@ -108,7 +108,7 @@ def _push_into_norm(affine, call):
         both = call.once(
             lambda: type(layer).from_config(config), layer, *affine.origin
         )
-        return call.emit(both, *call.args, fill=fill)
+        return call.emit(both, *call.inputs, fill=fill)
 
     return emit
 

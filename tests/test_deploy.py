@@ -170,6 +170,37 @@ def test_nested_models_keep_their_names_and_are_shared():
     assert type(plain.get_layer("inner")) is keras.Sequential
 
 
+def test_layers_called_by_keyword():
+    inputs = keras.Input((9, 8, 3))
+    x = layers.BatchNormalization()(inputs=layers.Conv2D(4, 3)(inputs=inputs))
+    x = RepConv(4)(inputs=layers.ReLU()(inputs=x))
+
+    plain = deployed(keras.Model(inputs, x))
+
+    assert kinds(plain) == ["InputLayer", "Conv2D", "Conv2D"]
+
+
+def own_activation(x):
+    return ops.relu(x) + 1.0
+
+
+def test_functions_of_a_user_are_kept():
+    """Keras' configurations hold their names only."""
+    model = keras.Sequential(
+        [
+            keras.Input((9, 8, 3)),
+            layers.Conv2D(4, 3, activation=own_activation),
+            layers.DepthwiseConv2D(3),
+            layers.BatchNormalization(),
+            layers.Activation(own_activation),
+        ]
+    )
+
+    plain = deployed(model)
+
+    assert kinds(plain) == ["Conv2D", "DepthwiseConv2D", "Activation"]
+
+
 def test_subclassed_model_with_composite_layers():
     model = Net()
     inputs = np.random.default_rng(0).normal(size=(2, 9, 8, 3))

@@ -16,7 +16,7 @@ def deploy_rep_layer(call):
             "it is called with `training=True`, so its normalizations always "
             "use the statistics of the batch"
         )
-    (output,) = call.args
+    (output,) = call.inputs
     # A layer that is called several times must serve all of its inputs.
     input_range = value_range(output) if call.is_only_call else UNLIMITED
     plain_layers = call.once(

@@ -35,4 +35,4 @@ def fuse_activations(call):
     fused = call.once(
         lambda: type(layer).from_config(config), layer, fuse_activations
     )
-    return producer.emit(fused, *producer.args, fill=producer.weights)
+    return producer.emit(fused, *producer.inputs, fill=producer.weights)
