@@ -109,7 +109,9 @@ def _move(affine, call, here, there):
         return _reshape(affine, layer, here, there)
     if affine.axis != channel_axis(layer, len(here)):
         raise Skip(f"{name} mixes what axis {affine.axis} is normalized by")
-    if type(layer) in ORDERING and (affine.gain <= 0).any():
+    # One value is the largest of itself.
+    is_choice = set(getattr(layer, "pool_size", (None,))) != {1}
+    if type(layer) in ORDERING and is_choice and (affine.gain <= 0).any():
         raise Skip(
             f"{name} takes the largest value, and a gain is not positive"
         )

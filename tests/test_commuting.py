@@ -31,6 +31,7 @@ COMMUTING = {
     "cropping": lambda: layers.Cropping2D(1),
     "nearest upsampling": lambda: layers.UpSampling2D(2),
     "average pooling": lambda: layers.AveragePooling2D(3, 2, "same"),
+    "sampling": lambda: layers.MaxPooling2D(1, strides=2),
     "global average": lambda: layers.GlobalAveragePooling2D(),
     "kept axes": lambda: layers.GlobalAveragePooling2D(keepdims=True),
     "permutation": lambda: layers.Permute((2, 1, 3)),

@@ -14,6 +14,7 @@ from keras_rep.rules.deploy_rep_layer import (
 from keras_rep.rules.drop_inference_noops import drop_inference_noops
 from keras_rep.rules.fold_batch_norm import fold_batch_norm
 from keras_rep.rules.fold_rescaling import fold_rescaling
+from keras_rep.rules.fold_zero_padding import fold_zero_padding
 from keras_rep.rules.fuse_activations import fuse_activations
 from keras_rep.rules.merge_linear_chains import merge_linear_chains
 from keras_rep.rules.merge_parallel_convs import merge_parallel_convs
@@ -25,6 +26,7 @@ DEFAULT_RULES = (
     drop_inference_noops,
     fold_batch_norm,
     fold_rescaling,
+    fold_zero_padding,
     merge_parallel_convs,
     merge_linear_chains,
     fuse_activations,
@@ -36,6 +38,7 @@ __all__ = [
     "drop_inference_noops",
     "fold_batch_norm",
     "fold_rescaling",
+    "fold_zero_padding",
     "fuse_activations",
     "merge_linear_chains",
     "merge_parallel_convs",
