@@ -10,6 +10,7 @@ import numpy as np
 from nets import SMALL, classifier, rep_block
 
 import keras_rep
+from keras_rep.export.quantization import Quantization
 from keras_rep.export.tflite import convert_tflite
 from keras_rep.runtime import TFLiteRunner, latencies
 
@@ -22,12 +23,13 @@ def main():
             variable.assign(generator.uniform(0.5, 1.5, variable.shape))
     samples = [generator.normal(size=(50, 32, 32, 3)).astype("float32")]
     plain = keras_rep.deploy(model)
+    int8 = Quantization.of("int8")
     with tempfile.TemporaryDirectory() as folder:
         files = {
             "training form": convert_tflite(model),
             "deployed": convert_tflite(plain),
-            "training form int8": convert_tflite(model, samples),
-            "deployed int8": convert_tflite(plain, samples),
+            "training form int8": convert_tflite(model, int8, samples),
+            "deployed int8": convert_tflite(plain, int8, samples),
         }
         paths = []
         for name, content in files.items():

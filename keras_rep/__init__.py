@@ -8,6 +8,7 @@ from keras_rep import layers, rules
 from keras_rep.deployment import deploy, explain, remove_residuals, verify
 from keras_rep.errors import DeployError
 from keras_rep.export.tflite import export_tflite
+from keras_rep.reparameterization import reparameterize
 from keras_rep.report import DeployReport, Equivalence
 from keras_rep.runtime import CheckResult, check
 
@@ -22,6 +23,7 @@ __all__ = [
     "export_tflite",
     "layers",
     "remove_residuals",
+    "reparameterize",
     "rules",
     "verify",
 ]

@@ -48,6 +48,7 @@ class _Builder:
     def build(self):
         program, model = self.program, self.program.model
         self.names = {}
+        self.endings = {}
         self.tensors = {}
         inputs = tree.flatten(program.inputs)
         for tensor, layer in zip(inputs, program.input_layers, strict=True):
@@ -61,9 +62,8 @@ class _Builder:
         nested = program.is_nested
         if graph.is_functional(model) and not (is_sequential or nested):
             # Losses and metrics may go by the names of the outputs.
-            names = iter(program.output_names)
             outputs = tree.map_structure(
-                lambda output: self._keep_name(output, next(names)), outputs
+                self._keep_name, outputs, program.output_names
             )
         result = keras.Model(
             self._map(program.inputs),
@@ -130,9 +130,12 @@ class _Builder:
         """Ends in a layer of the old name, which is the output's name."""
         if graph.producer(tensor).name == name:
             return tensor
-        identity = keras.layers.Identity(dtype=tensor.dtype)
-        self._claim(identity, identity, name)
-        return identity(tensor)
+        if name not in self.endings:
+            # One for all outputs of the name: those of a shared layer.
+            ending = keras.layers.Identity(dtype=tensor.dtype)
+            self._claim(ending, ending, name)
+            self.endings[name] = ending
+        return self.endings[name](tensor)
 
     def _claim(self, layer, original, name):
         """Gives a layer its name, changed if another one has it already."""

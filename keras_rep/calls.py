@@ -151,14 +151,17 @@ class Call:
         """Adds a call of the same layer, with other tensors of equal shapes.
 
         Args:
-            tensors: List of `Tensor` in place of `inputs`.
+            tensors: List of `Tensor` in place of `inputs`, which differ.
 
         Returns:
             The output `Tensor`.
         """
-        remaining = iter(tensors)
+        # By identity: on PyTorch, Keras maps dictionaries in another order than
+        # it flattens them.
+        pairs = zip(self.inputs, tensors, strict=True)
+        new = {id(old): tensor for old, tensor in pairs}
         args, kwargs = tree.map_structure(
-            lambda x: next(remaining) if is_tensor(x) else x,
+            lambda x: new[id(x)] if is_tensor(x) else x,
             (self.args, self.kwargs),
         )
         copy = dataclasses.replace(self, args=args, kwargs=kwargs, outputs=[])

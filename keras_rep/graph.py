@@ -5,6 +5,7 @@ This is the only module that touches Keras' private graph attributes.
 
 import contextlib
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
@@ -140,6 +141,11 @@ def trace(layer, args, kwargs):
         for inner in layer._flatten_layers()
     ]
     args, kwargs = tree.map_structure(_input_like, (args, kwargs))
+    signature = inspect.signature(layer.call)
+    given = signature.bind_partial(*args, **kwargs).arguments
+    if "training" in signature.parameters and "training" not in given:
+        # Its default would be what the layers inside are called with for ever.
+        kwargs["training"] = None
     symbols = list(filter(is_symbol, tree.flatten((args, kwargs))))
     single = len(args) == 1 and len(symbols) == len(tree.flatten(args))
     try:

@@ -18,7 +18,7 @@ class Program:
         input_layers: Original layers of the inputs.
         inputs: Structure of `Tensor`.
         outputs: Structure of `Tensor`.
-        output_names: Names of the layers that the outputs came from, in order.
+        output_names: Structure of the names of the layers that they came from.
         outcomes: The `Outcome` of each original layer, by its id.
         pruned: Calls that were taken out because nothing needs them.
     """
@@ -33,8 +33,9 @@ class Program:
         with graph.read(model) as old:
             inputs = tree.flatten(old.inputs)
             self.input_layers = [graph.producer(x) for x in inputs]
-            outputs = tree.flatten(old.outputs)
-            self.output_names = [graph.producer(x).name for x in outputs]
+            self.output_names = tree.map_structure(
+                lambda x: graph.producer(x).name, old.outputs
+            )
             tensors = {id(x): Tensor(x) for x in inputs}
             self.inputs = tree.map_structure(
                 lambda x: tensors[id(x)], old.inputs

@@ -39,8 +39,8 @@ def check(path, model, inputs):
 
     Args:
         path: Name of a `.tflite` file.
-        model: The `keras.Model` that it was exported from, in training or
-            deployed form.
+        model: The `keras.Model` that it was exported from, or a form of it
+            with the same names of inputs and outputs.
         inputs: Samples in the structure of the model's inputs. For an int8
             file they are quantized as the file asks for.
 

@@ -6,6 +6,8 @@ can load.
 """
 
 import contextlib
+import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -22,13 +24,21 @@ from keras_rep.building import build
 from keras_rep.deployment import deploy
 from keras_rep.errors import DeployError
 from keras_rep.export.files import check_target, write_atomically
+from keras_rep.export.quantization import CALIBRATED, FLOAT32, Quantization
 from keras_rep.inputs import flat_arrays
 from keras_rep.program import Program
 
-QUANTIZATIONS = (None, "int8")
 
-
-def export_tflite(model, path, *, quantization=None, representative_data=None):
+def export_tflite(
+    model,
+    path,
+    *,
+    quantization=None,
+    representative_data=None,
+    per_tensor=False,
+    input_type=None,
+    output_type=None,
+):
     """Deploys a model and writes it to a TFLite file.
 
     The file holds builtin operations only and has a batch size of 1. Its
@@ -38,12 +48,20 @@ def export_tflite(model, path, *, quantization=None, representative_data=None):
         model: A built `keras.Model`. It is not changed.
         path: Name of the file, ending in `.tflite`. An existing file is
             replaced, but only once the new one is complete.
-        quantization: `None` for float32, or `"int8"` for a file that computes
-            in integers throughout, with int8 inputs and outputs.
+        quantization: `None` for float32, `"float16"` for half the size and
+            the same operations, `"dynamic"` for int8 weights with float32
+            images, `"int8"` for a file that computes in integers throughout,
+            `"int16x8"` for the same with int16 images.
         representative_data: Samples that show the ranges of all activations,
-            for `"int8"`: arrays in the structure of the model's inputs, or an
-            iterable of batches of them, preprocessed as for training. A few
-            hundred are enough.
+            for `"int8"` and `"int16x8"`: arrays in the structure of the
+            model's inputs, or an iterable of batches of them, preprocessed as
+            for training. A few hundred are enough.
+        per_tensor: Whether each kernel has one scale, which some NPUs need,
+            instead of one for each output channel; for `"int8"`.
+        input_type: Type of the inputs: `"int8"`, `"uint8"` or `"float32"` for
+            `"int8"`, `"int16"` or `"float32"` for `"int16x8"`; by default the
+            first. `TFLiteRunner.parameters` has their scales.
+        output_type: Type of the outputs, likewise.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -69,31 +87,34 @@ def export_tflite(model, path, *, quantization=None, representative_data=None):
             f"Received: {model!r}. Expected a `keras.Model`. Wrap a layer in "
             "`keras.Sequential([keras.Input(shape), layer])`."
         )
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(
-            f"Unknown quantization. Received: quantization={quantization!r}. "
-            f"Expected one of {QUANTIZATIONS}. Leave it out for float32."
-        )
+    chosen = Quantization.of(quantization, per_tensor, input_type, output_type)
     samples = None
-    if quantization == "int8":
-        samples = _representative_samples(model, representative_data)
+    if chosen.needs_data:
+        samples = _representative_samples(
+            model, representative_data, quantization
+        )
     elif representative_data is not None:
         raise ValueError(
             "`representative_data` is of no use here. Received: data, and "
-            f"quantization={quantization!r}. Expected data for 'int8' only. "
-            "Pass `quantization='int8'`, or leave the data out."
+            f"quantization={quantization!r}. Expected data for {CALIBRATED} "
+            "only. Pass one of these, or leave the data out."
         )
-    write_atomically(path, convert_tflite(deploy(model), samples))
+    # A deployed sequential model may end in another layer.
+    names = graph.output_names(model)
+    content = convert_tflite(deploy(model), chosen, samples, names)
+    write_atomically(path, content)
     return path
 
 
-def convert_tflite(model, samples=None):
+def convert_tflite(model, quantization=FLOAT32, samples=None, names=None):
     """Converts a model as it is, without deploying it.
 
     Args:
         model: A built functional or sequential model.
-        samples: List of arrays, one for each input, to calibrate int8 ranges
-            with; `None` for a float32 file.
+        quantization: A `keras_rep.export.quantization.Quantization`.
+        samples: List of arrays, one for each input, to find ranges with where
+            the quantization needs them.
+        names: List of names for the outputs; by default the model's own.
 
     Returns:
         The bytes of a TFLite file.
@@ -112,15 +133,16 @@ def convert_tflite(model, samples=None):
     if graph.compute_dtypes(model) - {"float32"}:
         # Half precision is a matter of training; files are made of float32.
         model = build(Program(model), dtype="float32")
+    names = names or graph.output_names(model)
     if keras.backend.backend() == "tensorflow":
-        return _convert(model, samples)
-    return _convert_in_child(model, samples)
+        return _convert(model, quantization, samples, names)
+    return _convert_in_child(model, quantization, samples, names)
 
 
-def _representative_samples(model, data):
+def _representative_samples(model, data, mode):
     if data is None:
         raise ValueError(
-            "`quantization='int8'` needs `representative_data`. Received: "
+            f"`quantization={mode!r}` needs `representative_data`. Received: "
             "None. Expected samples of the model's inputs, from which the "
             "ranges of the activations are read. Pass some hundred samples of "
             "the training data, preprocessed as for training."
@@ -141,7 +163,7 @@ def _representative_samples(model, data):
     return flat_arrays(model, data, "representative_data")
 
 
-def _convert(model, samples):
+def _convert(model, quantization, samples, names):
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -162,7 +184,6 @@ def _convert(model, samples):
     ]
 
     structure = graph.input_specs(model)
-    names = graph.output_names(model)
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(*tensors):
@@ -179,8 +200,8 @@ def _convert(model, samples):
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [serve.get_concrete_function()], module
     )
+    _set_options(tf, converter, quantization)
     if samples is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
             {
                 name: array[i : i + 1].astype("float32")
@@ -188,11 +209,6 @@ def _convert(model, samples):
             }
             for i in range(len(samples[0]))
         )
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        ]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
     with warnings.catch_warnings():
         # Both speak of the converter's own calls.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
@@ -208,10 +224,37 @@ def _convert(model, samples):
             ) from error
 
 
-def _convert_in_child(model, samples):
+def _set_options(tf, converter, quantization):
+    """Sets what a converter needs to know of a `Quantization`."""
+    if quantization.mode is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization.mode == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantization.needs_data:
+        operations = {
+            "int8": "TFLITE_BUILTINS_INT8",
+            "int16x8": (
+                "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+            ),
+        }
+        converter.target_spec.supported_ops = [
+            getattr(tf.lite.OpsSet, operations[quantization.mode])
+        ]
+        converter.inference_input_type = tf.as_dtype(quantization.input_type)
+        converter.inference_output_type = tf.as_dtype(quantization.output_type)
+    if quantization.per_tensor:
+        # The only switches there are; a test counts the scales in the file.
+        for suffix in ("", "_quantization_for_dense_layers"):
+            name = f"_experimental_disable_per_channel{suffix}"
+            setattr(converter, name, True)
+
+
+def _convert_in_child(model, quantization, samples, names):
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         model.save(folder / "model.keras")
+        settings = [dataclasses.asdict(quantization), names]
+        (folder / "settings.json").write_text(json.dumps(settings))
         if samples is not None:
             np.savez(folder / "samples.npz", *samples)
         paths = [str(pathlib.Path(__file__).parents[2]), *sys.path]
@@ -245,7 +288,9 @@ def _main(folder):
     with contextlib.suppress(FileNotFoundError):
         archive = np.load(folder / "samples.npz")
         samples = [archive[f"arr_{i}"] for i in range(len(archive.files))]
-    (folder / "model.tflite").write_bytes(_convert(model, samples))
+    options, names = json.loads((folder / "settings.json").read_text())
+    content = _convert(model, Quantization(**options), samples, names)
+    (folder / "model.tflite").write_bytes(content)
 
 
 if __name__ == "__main__":

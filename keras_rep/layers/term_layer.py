@@ -14,10 +14,14 @@ from keras_rep.layers.squeeze_excite import SqueezeExcite
 from keras_rep.terms import read_numpy
 from keras_rep.window import Window
 
-
 # What rounding of the branches may do to their sum, relative to its largest
 # value: some tens of machine epsilons.
-ROUNDING = {"float32": 5e-6, "float64": 1e-14, "bfloat16": 0.2}
+ROUNDING = {
+    "float64": 1e-14,
+    "float32": 5e-6,
+    "float16": 0.04,
+    "bfloat16": 0.3,
+}
 
 
 class TermLayer(ConvLayer):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_rep import backend
+from keras_rep.errors import Skip
 from keras_rep.grid import Grid
 from keras_rep.kernel import Kernel
 from keras_rep.window import Window
@@ -22,6 +23,21 @@ def read_numpy(value):
         value = ops.convert_to_numpy(ops.convert_to_tensor(value))
     is_exact = value.dtype in (np.float32, np.float64)
     return value if is_exact else value.astype("float64")
+
+
+def assign_rounded(variable, value):
+    """Assigns float64 numpy to a variable, rounded once.
+
+    Args:
+        variable: The variable.
+        value: Array of a shape that broadcasts to that of the variable.
+    """
+    dtype = variable.dtype
+    value = np.broadcast_to(value, tuple(variable.shape))
+    if dtype in ("float32", "float64"):
+        # Rounded by numpy, the same way for every backend; always a copy.
+        value = value.astype(dtype)
+    variable.assign(ops.convert_to_tensor(value, dtype=dtype))
 
 
 class Term(keras.layers.Layer):
@@ -153,6 +169,54 @@ class Term(keras.layers.Layer):
             A `Kernel` of backend tensors, normalizing by the batch.
         """
         return self.to_kernel(self.read_tensor)
+
+    @property
+    def takes_any_kernel(self):
+        """Whether `become` can set any kernel of the term's size and groups."""
+        return False
+
+    def become(self, target):
+        """Sets the variables so that the term computes a target.
+
+        The term is equal to it in inference mode; also in training where each
+        normalization stands where the target has one.
+
+        Args:
+            target: The `keras_rep.terms.target.Target`. Its kernel is no
+                larger than the term's.
+
+        Raises:
+            Skip: If the term has no place for a part of it.
+        """
+        raise Skip(f"its block has a '{type(self).__name__}' of fixed values")
+
+    def pass_back(self, target, front):
+        """Sets the variables so that a chain that ends here gives a target.
+
+        Args:
+            target: The `Target` of the chain up to this term.
+            front: List of the terms in front.
+
+        Returns:
+            The `Target` that the terms in front have to compute.
+
+        Raises:
+            Skip: If the term has no place for a part of it.
+        """
+        raise Skip(f"its block has a '{type(self).__name__}' behind others")
+
+    @property
+    def passes_back(self):
+        """Whether the term has a `pass_back`."""
+        return type(self).pass_back is not Term.pass_back
+
+    def silence(self):
+        """Sets the variables so that the output is zero, in training as well.
+
+        Returns:
+            Whether the term can. If not, it may have changed.
+        """
+        return False
 
     def multiply_adds(self, pixels, samples):
         """Multiply-adds of one training-form call, for one image.

@@ -72,6 +72,31 @@ class Chain(Term):
             kernel = kernel.compose(following)
         return kernel
 
+    @property
+    def takes_any_kernel(self):
+        first, *others = self.terms
+        is_whole = first.kernel_size == self.kernel_size
+        return (
+            is_whole
+            and first.takes_any_kernel
+            and all(term.passes_back for term in others)
+        )
+
+    def become(self, target):
+        for index in reversed(range(1, len(self.terms))):
+            front = self.terms[:index]
+            target = self.terms[index].pass_back(target, front)
+        self.terms[0].become(target)
+
+    def silence(self):
+        for term in reversed(self.terms):
+            if term.silence():
+                return True
+            if not term.trains_as_kernel:
+                # A normalization would blow up the noise in front of it.
+                return False
+        return False
+
     def apply(self, window, grid, training):
         if self.is_one_kernel:
             return self.apply_kernel(window, grid)

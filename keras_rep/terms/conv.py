@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rep.errors import Skip
 from keras_rep.kernel import Kernel
-from keras_rep.terms.base import Term, read_numpy
+from keras_rep.terms.base import Term, assign_rounded, read_numpy
 
 
 class Conv(Term):
@@ -79,6 +80,27 @@ class Conv(Term):
         return window._replace(signal=signal).convolve(
             Kernel.of(kernel, bias, self.groups), grid
         )
+
+    takes_any_kernel = True
+
+    def become(self, target):
+        kernel = self._take_bias(target)
+        assign_rounded(self.kernel, kernel.kernel)
+
+    def _take_bias(self, target):
+        """Sets the bias; returns the target's kernel in this term's form."""
+        kernel = target.fold()
+        if self.bias is not None:
+            assign_rounded(self.bias, kernel.bias)
+        elif kernel.bias.any():
+            raise Skip("its block has no place for a bias")
+        return kernel.embed(self.kernel_size).regroup(self.groups)
+
+    def silence(self):
+        for variable in (self.kernel, self.bias):
+            if variable is not None:
+                assign_rounded(variable, 0.0)
+        return True
 
     def multiply_adds(self, pixels, samples):
         return math.prod(self.kernel.shape) * samples

@@ -3,7 +3,7 @@ import numpy as np
 
 from keras_rep.arrays import namespace
 from keras_rep.kernel import Kernel
-from keras_rep.terms.base import read_numpy
+from keras_rep.terms.base import assign_rounded, read_numpy
 from keras_rep.terms.conv import Conv
 
 
@@ -55,13 +55,33 @@ class Dirac(Conv):
         gain = 1.0 / xp.sqrt(xp.add(squares, 1e-24))
         zeros = read(np.zeros(self.filters))
         noise = kernel.scale(xp.multiply(read(self.beta), gain), zeros)
+        return self._dirac(read, read(self.alpha)).add(noise)
+
+    def _dirac(self, read, gain):
+        """The kernel δ, times a gain."""
         inputs, outputs = (
             channels // self.groups
             for channels in (self.channels, self.filters)
         )
+        zeros = read(np.zeros(self.filters))
         passing = np.tile(np.eye(inputs, outputs), self.groups)
         dirac = Kernel.of(read(passing[None, None]), zeros, self.groups)
-        return dirac.scale(read(self.alpha), zeros).add(noise)
+        return dirac.scale(gain, zeros)
 
     def apply(self, window, grid, training):
         return self.apply_kernel(window, grid)
+
+    def become(self, target):
+        kernel = self._take_bias(target)
+        dirac = self._dirac(read_numpy, -read_numpy(self.alpha))
+        weights = kernel.add(dirac).kernel
+        # As in `to_kernel`, so that β / ‖W‖ is one.
+        norm = np.sqrt(np.square(weights).sum((0, 1, 2)) + 1e-24)
+        is_zero = ~weights.any((0, 1, 2))
+        # With W at zero, neither W nor β would have a gradient.
+        weights = np.where(is_zero, read_numpy(self.kernel), weights)
+        assign_rounded(self.kernel, weights)
+        assign_rounded(self.beta, np.where(is_zero, 0.0, norm))
+
+    def silence(self):
+        return False

@@ -1,9 +1,12 @@
 """Terms without weights."""
 
+import functools
+
 import numpy as np
 
 from keras_rep.kernel import Kernel
 from keras_rep.terms.base import Term, read_numpy
+from keras_rep.terms.target import Target
 
 
 class Identity(Term):
@@ -132,6 +135,30 @@ class AddSlices(Term):
         if grid is not None:
             window = window.sample(grid)
         return window.add_slices(self.count, self.groups)
+
+    def pass_back(self, target, front):
+        """The first slice has the target, the others a gain of zero."""
+        kernels = [term.to_kernel() for term in front]
+        kernel = functools.reduce(Kernel.compose, kernels)
+        kernel = kernel.embed(target.kernel.kernel_size)
+        weights = kernel.regroup(target.kernel.groups).kernel
+        order = np.arange(self.channels).reshape(self.groups, self.count, -1)
+        first = order[:, 0].ravel()
+        weights[..., first] = target.kernel.kernel
+        zeros = np.zeros(self.channels)
+
+        def widen(values, others):
+            wide = np.full(self.channels, others)
+            wide[first] = values
+            return wide
+
+        return Target(
+            Kernel.of(weights, zeros, target.kernel.groups),
+            gain=widen(target.gain, 0.0),
+            offset=widen(target.offset, 0.0),
+            mean=widen(target.mean, 0.0),
+            variance=widen(target.variance, 1.0),
+        )
 
 
 class Repeat(Term):

@@ -34,6 +34,16 @@ class Merged(Term):
     def to_kernel(self, read=read_numpy):
         return self.term.to_kernel(read)
 
+    @property
+    def takes_any_kernel(self):
+        return self.term.takes_any_kernel
+
+    def become(self, target):
+        self.term.become(target)
+
+    def silence(self):
+        return self.term.silence()
+
     def apply(self, window, grid, training):
         return self.apply_kernel(window, grid)
 

@@ -1,9 +1,11 @@
 import keras
+import numpy as np
 from keras import ops
 
 from keras_rep import backend
+from keras_rep.errors import Skip
 from keras_rep.kernel import Kernel, batch_norm_affine
-from keras_rep.terms.base import Term, read_numpy
+from keras_rep.terms.base import Term, assign_rounded, read_numpy
 
 
 class Norm(Term):
@@ -68,6 +70,23 @@ class Norm(Term):
 
     def to_kernel(self, read=read_numpy):
         return Kernel.diagonal(*self.affine(read))
+
+    def pass_back(self, target, front):
+        if self.gamma is None or self.beta is None:
+            raise Skip("its block has a normalization without gamma or beta")
+        deviation = np.sqrt(target.variance + self.epsilon)
+        assign_rounded(self.gamma, target.gain * deviation)
+        assign_rounded(self.beta, target.offset + target.mean * target.gain)
+        assign_rounded(self.moving_mean, target.mean)
+        assign_rounded(self.moving_variance, target.variance)
+        return target.convolution()
+
+    def silence(self):
+        if self.gamma is None or self.beta is None:
+            return False
+        assign_rounded(self.gamma, 0.0)
+        assign_rounded(self.beta, 0.0)
+        return True
 
     trains_as_kernel = False
     has_batch_kernel = True

@@ -3,10 +3,13 @@
 import functools
 import math
 
+import numpy as np
+
 from keras_rep import backend
 from keras_rep.kernel import Kernel
 from keras_rep.moments import Moments
 from keras_rep.terms.base import Term, read_numpy
+from keras_rep.terms.target import Target
 from keras_rep.window import Window
 
 
@@ -101,6 +104,46 @@ class Sum(Parallel):
             )
         self.filters = self.branches()[0].filters
         self.groups = math.gcd(*(branch.groups for branch in self.branches()))
+
+    @property
+    def main_branch(self):
+        """The first branch that can have any kernel of the sum, or `None`."""
+        form = (self.kernel_size, self.groups)
+        return next(
+            (
+                branch
+                for branch in self.branches()
+                if branch.takes_any_kernel
+                and (branch.kernel_size, branch.groups) == form
+            ),
+            None,
+        )
+
+    @property
+    def takes_any_kernel(self):
+        return self.main_branch is not None
+
+    def become(self, target):
+        main = self.main_branch
+        others = [branch for branch in self.branches() if branch is not main]
+        if not self.trains_as_kernel:
+            # Where normalizations see other images than the target's does,
+            # they give another sum in training.
+            others = [branch for branch in others if not branch.silence()]
+        for branch in others:
+            target = target.subtract(branch.to_kernel())
+        main.become(target)
+
+    def silence(self):
+        if all([branch.silence() for branch in self.branches()]):
+            return True
+        if self.main_branch is None:
+            return False
+        # The main branch takes away what the others give.
+        size = (*self.kernel_size, self.channels // self.groups, self.filters)
+        zeros = np.zeros(self.filters)
+        self.become(Target.of(np.zeros(size), zeros, self.groups))
+        return self.trains_as_kernel
 
     def apply(self, window, grid, training):
         merged = self._merged_branches(window, grid, training)

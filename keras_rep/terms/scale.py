@@ -1,9 +1,11 @@
+import dataclasses
+
 import keras
 import numpy as np
 
 from keras_rep.arrays import namespace
 from keras_rep.kernel import Kernel
-from keras_rep.terms.base import Term, read_numpy
+from keras_rep.terms.base import Term, assign_rounded, read_numpy
 
 
 class ChannelScale(Term):
@@ -32,3 +34,12 @@ class ChannelScale(Term):
         gain = read(self.gain)
         gain = namespace(gain).broadcast_to(gain, (self.channels,))
         return Kernel.diagonal(gain, read(np.zeros(self.channels)))
+
+    def pass_back(self, target, front):
+        gain = read_numpy(self.gain).astype("float64")
+        # Behind a gain of zero there is nothing but zero.
+        gain = np.where(gain == 0.0, 1.0, gain)
+        assign_rounded(self.gain, gain)
+        return dataclasses.replace(
+            target, gain=target.gain / gain, offset=target.offset / gain
+        )
