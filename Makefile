@@ -20,7 +20,8 @@ help:  ## Show the targets.
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 	@echo "Variables: BACKEND=$(BACKEND) (demo, applications), DATA=$(DATA) (demo),"
 	@echo "  BACKENDS='$(BACKENDS)' (test, fuzz), PYTHON=$(PYTHON),"
-	@echo "  NAMES='ResNet50 MobileNetV2' (applications; all without it)"
+	@echo "  NAMES='ResNet50 MobileNetV2' (applications; all without it),"
+	@echo "  N=$(N) (fuzz)"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -66,11 +67,13 @@ applications: .venv/installed  ## Deploy every net of keras.applications.
 	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \
 		benchmarks/applications.py $(NAMES)
 
-fuzz: .venv/installed  ## Run the whole grid of arguments on every backend.
+fuzz: .venv/installed  ## Deploy N random models, run all grids of arguments.
 	@set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		$(QUIET) OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend \
-			$(BIN)/python -m pytest -n 2 -m exhaustive; \
+		export $(QUIET) OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend; \
+		KERAS_REP_EXAMPLES=$(N) \
+			$(BIN)/python -m pytest -n 2 tests/test_random_models.py; \
+		$(BIN)/python -m pytest -n 2 -m exhaustive; \
 	done
 
 clean:  ## Remove the environment and everything that was made.

@@ -1,0 +1,193 @@
+"""Deployment of random models leaves their function alone.
+
+`KERAS_REP_EXAMPLES` says how many are tried; `make fuzz N=10000` sets it.
+"""
+
+import contextlib
+import functools
+import inspect
+import os
+
+import keras
+import numpy as np
+import pytest
+from arrays import array, randomize
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import tree
+from random_convolutions import Unit
+from random_models import recipes
+
+import keras_rep
+from keras_rep import rules
+
+EXAMPLES = int(os.environ.get("KERAS_REP_EXAMPLES", "0"))
+# Layers may multiply an error by some thousands: a normalization by 1/√ε, a
+# difference by what it cancels. Of float64's 2e-16 so much is left.
+TOLERANCE = 1e-10
+# An output below this is what rounding left of a difference of equals.
+NOTHING = 1e-3
+
+PROFILE = settings(
+    deadline=None,
+    # Without a number the same examples every time.
+    derandomize=not EXAMPLES,
+    max_examples=max(EXAMPLES // 2, 1) if EXAMPLES else 30,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+NAMES = [name for name in rules.__all__ if name != "DEFAULT_RULES"]
+
+
+def named_rule(name, max_growth):
+    rule = getattr(rules, name)
+    if "max_growth" in inspect.signature(rule).parameters:
+        return functools.partial(rule, max_growth=max_growth)
+    return rule
+
+
+# What may be drawn now and then, and means nothing here.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        "You are using a softmax",
+        "You might experience inconsistencies",
+        "Torch backend requires output_padding",
+    )
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _float64():
+    """Lets Keras compute in float64, on JAX and PyTorch too.
+
+    So the tests judge the algebra to 1e-10, and no rounding hides a mistake.
+    """
+    # Keras' table of types that are narrowed "to be aligned with JAX".
+    from keras.src.backend.common import dtypes  # noqa: TID251
+
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
+        if keras.backend.backend() == "jax":
+            import jax  # noqa: TID251
+
+            stack.enter_context(jax.enable_x64(True))
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        yield
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def ends(model):
+    """Structures of a model's inputs and outputs."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def samples(model, shapes, seed):
+    rng = np.random.default_rng(seed)
+    dtype = keras.config.floatx()
+    arrays = [rng.normal(0.3, 1.0, (2, *s)).astype(dtype) for s in shapes]
+    return tree.pack_sequence_as(ends(model)[0], arrays)
+
+
+def outputs(model, inputs):
+    """Outputs in inference mode; random layers draw what they did before."""
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            generator.state.assign([7, 0])
+    if keras.backend.backend() == "jax":
+        # In one piece: JAX would compile every operation by itself.
+        return model.predict_on_batch(inputs)
+    return tree.map_structure(array, model(inputs, training=False))
+
+
+def assert_same_function(model, plain, shapes, seed):
+    inputs = samples(model, shapes, seed)
+    expected, received = (outputs(m, inputs) for m in (model, plain))
+    tree.assert_same_structure(received, expected)
+    pairs = zip(tree.flatten(received), tree.flatten(expected), strict=True)
+    for new, old in pairs:
+        assert np.isfinite(old).all()
+        scale = max(np.abs(old).max(initial=0.0), NOTHING)
+        np.testing.assert_allclose(new, old, rtol=0, atol=TOLERANCE * scale)
+
+
+def assert_same_interface(model, plain):
+    for old, new in zip(ends(model), ends(plain), strict=True):
+        tree.assert_same_structure(new, old)
+        shapes = [[tuple(x.shape) for x in tree.flatten(e)] for e in (new, old)]
+        assert shapes[0] == shapes[1]
+    names = [[x.name for x in m.inputs] for m in (plain, model)]
+    assert names[0] == names[1]
+    assert plain.name == model.name
+    if not isinstance(model, keras.Sequential):
+        assert plain.output_names == model.output_names
+
+
+def assert_is_plain(plain):
+    strange = {type(layer).__module__ for layer in plain._flatten_layers()}
+    assert not {name for name in strange if name.startswith("keras_rep")}
+
+
+def leaves(model):
+    """Layers and operations of a model and those in it."""
+    if isinstance(model, keras.Sequential):
+        operations = model.layers
+    else:
+        operations = [x for x in model.operations if x not in model.layers]
+        operations += model.layers
+    for each in operations:
+        if isinstance(each, keras.Model):
+            yield from leaves(each)
+        elif not isinstance(each, keras.layers.InputLayer):
+            yield each
+
+
+def assert_is_explained(model, chosen):
+    rows = {}
+    for row in keras_rep.explain(model, rules=chosen).layers:
+        rows.setdefault(row.path.rpartition("/")[2], []).append(row)
+        assert row.rule or row.remarks, row.path
+    for each in leaves(model):
+        inside = [each.name]
+        if isinstance(each, Unit) and each.name not in rows:
+            # It was opened.
+            inside = [each.conv.name, each.norm.name]
+        assert set(inside) <= set(rows)
+
+
+def check(recipe, chosen):
+    model, shapes = recipe.build()
+    randomize(model, recipe.seed)
+    before = [np.array(array(v)) for v in model.weights]
+
+    plain = keras_rep.deploy(model, rules=chosen, verify=False, strict=False)
+
+    for value, variable in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(array(variable), value)
+    assert_same_interface(model, plain)
+    if chosen is None or rules.deploy_rep_layer in chosen:
+        assert_is_plain(plain)
+    assert_same_function(model, plain, shapes, recipe.seed)
+    assert_is_explained(model, chosen)
+
+
+@PROFILE
+@given(recipes())
+def test_deployed_models_are_the_same_function(recipe):
+    check(recipe, None)
+
+
+@PROFILE
+@given(
+    recipes(),
+    st.lists(st.sampled_from(NAMES), unique=True),
+    st.sampled_from([1.0, 100.0]),
+)
+def test_any_rules_in_any_order(recipe, names, max_growth):
+    check(recipe, [named_rule(name, max_growth) for name in names])
