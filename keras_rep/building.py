@@ -57,14 +57,14 @@ class _Builder:
             self.tensors[tensor] = copy.output
         for call in program.calls():
             self._emit(call)
-        outputs = self._map(program.outputs)
         is_sequential = isinstance(model, keras.Sequential)
-        nested = program.is_nested
-        if graph.is_functional(model) and not (is_sequential or nested):
-            # Losses and metrics may go by the names of the outputs.
-            outputs = tree.map_structure(
-                self._keep_name, outputs, program.output_names
-            )
+        # Losses and metrics may go by the names of the outputs.
+        self.keeps_names = graph.is_functional(model) and not (
+            is_sequential or program.is_nested
+        )
+        outputs = tree.map_structure(
+            self._end, self._map(program.outputs), program.output_names
+        )
         result = keras.Model(
             self._map(program.inputs),
             outputs,
@@ -126,9 +126,14 @@ class _Builder:
             copy_weights(call.layer, layer)
         return outputs
 
-    def _keep_name(self, tensor, name):
-        """Ends in a layer of the old name, which is the output's name."""
-        if graph.producer(tensor).name == name:
+    def _end(self, tensor, name):
+        """An output: behind a layer of the old name, where that matters.
+
+        A model without a single layer would not work, either.
+        """
+        layer = graph.producer(tensor)
+        is_input = isinstance(layer, keras.layers.InputLayer)
+        if layer.name == name or not (self.keeps_names or is_input):
             return tensor
         if name not in self.endings:
             # One for all outputs of the name: those of a shared layer.

@@ -150,6 +150,17 @@ class TFLiteRunner:
             for name, out in runner.get_output_details().items()
         }
 
+    @property
+    def parameters(self):
+        """Scale and zero point of each input and output, by name.
+
+        A real number is `(integer - zero_point) * scale`; the scale is 0 where
+        the file has real numbers.
+        """
+        runner = self.interpreter.get_signature_runner()
+        details = {**runner.get_input_details(), **runner.get_output_details()}
+        return {name: each["quantization"] for name, each in details.items()}
+
     def invoke(self):
         """Runs the file once on whatever its inputs hold, to be timed."""
         self.interpreter.invoke()

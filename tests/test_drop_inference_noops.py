@@ -76,8 +76,10 @@ def test_outputs_keep_their_names():
 
 
 def test_a_sequence_of_nothing():
-    model = keras.Sequential([keras.Input(IMAGE), layers.Dropout(0.5)])
+    nothing = keras.Sequential([keras.Input(IMAGE), layers.Dropout(0.5)])
+    model = functional(lambda x: layers.ReLU()(nothing(x)), *IMAGE)
 
+    assert rewritten(nothing).inputs[0].shape == (None, *IMAGE)
     rewritten(model)
 
 

@@ -260,3 +260,136 @@ def test_a_failing_converter_leaves_the_old_file(tmp_path):
 def test_the_model_is_left_as_it_was(model):
     assert isinstance(model.get_layer("stem"), RepConv)
     assert np.isfinite(array(model(samples(1)))).all()
+
+
+def tensors(path):
+    """Class and quantization of the kernels, and the types of all tensors."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    file = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    (graph,) = file.subgraphs
+    kernels = [
+        graph.tensors[operator.inputs[1]]
+        for operator in graph.operators
+        if len(operator.inputs) == 3
+    ]
+    return kernels, {tensor.type for tensor in graph.tensors}
+
+
+def exported(model, tmp_path, mode, **options):
+    data = samples() if mode in ("int8", "int16x8") else None
+    return keras_rep.export_tflite(
+        model,
+        tmp_path / "net.tflite",
+        quantization=mode,
+        representative_data=data,
+        **options,
+    )
+
+
+# Half of the digits of half precision; 8 bits for weights; 8 and 16 for both.
+@pytest.mark.parametrize(
+    ("mode", "least_snr"), [("float16", 50), ("dynamic", 25), ("int16x8", 35)]
+)
+def test_other_modes(mode, least_snr, model, tmp_path):
+    path = exported(model, tmp_path, mode)
+
+    result = keras_rep.check(path, model, samples())
+
+    assert result.snr_db["score"] > least_snr
+    operations = {"CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "FULLY_CONNECTED"}
+    # What reads half precision back is merged when the file is loaded.
+    allowed = {"DEQUANTIZE"} if mode == "float16" else set()
+    assert set(result.runtime_ops) == operations | allowed
+
+
+def test_half_precision_has_half_the_size(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 16)), layers.Conv2D(64, 3), layers.Conv2D(64, 3)]
+    )
+    randomize(model)
+    model.add(layers.ReLU())
+
+    sizes = {
+        mode: exported(model, tmp_path, mode).stat().st_size
+        for mode in (None, "float16", "dynamic")
+    }
+
+    assert sizes["float16"] < 0.55 * sizes[None]
+    assert sizes["dynamic"] < 0.3 * sizes[None]
+
+
+@pytest.mark.parametrize("per_tensor", [False, True])
+def test_scales_of_kernels(per_tensor, model, tmp_path):
+    path = exported(model, tmp_path, "int8", per_tensor=per_tensor)
+
+    kernels, _ = tensors(path)
+
+    counts = [len(set(kernel.quantization.scale)) for kernel in kernels]
+    assert len(counts) == 5
+    assert all((count == 1) is per_tensor for count in counts)
+    assert keras_rep.check(path, model, samples()).snr_db["score"] > 15
+
+
+@pytest.mark.parametrize(
+    ("mode", "types", "extra"),
+    [
+        ("int8", ("int8", "int8"), 0),
+        ("int8", ("uint8", "float32"), 2),
+        ("int8", ("float32", "uint8"), 2),
+        ("int16x8", ("int16", "int16"), 0),
+        ("int16x8", ("float32", "float32"), 2),
+    ],
+)
+def test_types_of_inputs_and_outputs(mode, types, extra, model, tmp_path):
+    path = exported(
+        model, tmp_path, mode, input_type=types[0], output_type=types[1]
+    )
+
+    result = keras_rep.check(path, model, samples())
+
+    file = keras_rep.runtime.TFLiteRunner(path)
+    runner = file.interpreter
+    ends = (*runner.get_input_details(), *runner.get_output_details())
+    scales = [file.parameters[name][0] for name in ("image", "score")]
+    assert [scale > 0 for scale in scales] == [t != "float32" for t in types]
+    assert tuple(np.dtype(end["dtype"]).name for end in ends) == types
+    operations = result.runtime_ops
+    conversions = ("QUANTIZE", "DEQUANTIZE")
+    assert sum(operations.get(name, 0) for name in conversions) == extra
+    assert result.snr_db["score"] > 25
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantization": "int4"}, "Unknown quantization"),
+        ({"quantization": "dynamic", "per_tensor": True}, "`per_tensor` is of"),
+        ({"input_type": "int8"}, "Invalid value for `input_type`"),
+        (
+            {"quantization": "int16x8", "output_type": "int8"},
+            "Invalid value for `output_type`",
+        ),
+        ({"quantization": "int16x8"}, "'int16x8'` needs `representative_data`"),
+    ],
+)
+def test_wrong_options(options, message, model, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        keras_rep.export_tflite(model, tmp_path / "net.tflite", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_bear_the_names_of_the_models(tmp_path):
+    """Also where a sequential model ends in what is fused."""
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 4), name="image"),
+            layers.Conv2D(3, 3),
+            layers.ReLU(name="map"),
+        ]
+    )
+    randomize(model)
+
+    path = exported(model, tmp_path, None)
+
+    assert keras_rep.check(path, model, samples(4)).snr_db["map"] > 100

@@ -60,7 +60,8 @@ def export_tflite(
             instead of one for each output channel; for `"int8"`.
         input_type: Type of the inputs: `"int8"`, `"uint8"` or `"float32"` for
             `"int8"`, `"int16"` or `"float32"` for `"int16x8"`; by default the
-            first. `TFLiteRunner.parameters` has their scales.
+            first. `keras_rep.runtime.TFLiteRunner(path).parameters` has their
+            scales.
         output_type: Type of the outputs, likewise.
 
     Returns:
