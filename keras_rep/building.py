@@ -116,10 +116,6 @@ class _Builder:
         if call.fill is not None:
             with given_values(layer, call.fill()):
                 return layer(*args, **kwargs)
-        if call.initialize is not None:
-            outputs = layer(*args, **kwargs)
-            call.initialize(layer)
-            return outputs
         with zero_values(layer):
             outputs = layer(*args, **kwargs)
         if not call.is_new:

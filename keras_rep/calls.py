@@ -59,8 +59,6 @@ class Call:
         fill: For a new layer, how it gets its weights: a function that
             returns them in the order of `layer.weights`. It is called once,
             when the layer is built, and the weights are rounded then.
-        initialize: For a new layer that draws its own initial weights, a
-            function that is given the built layer and changes them.
         body: For a nested model, its `Program`.
         outputs: List of `Tensor`.
     """
@@ -72,7 +70,6 @@ class Call:
     program: Any
     scope: tuple = ()
     fill: Callable | None = None
-    initialize: Callable | None = None
     body: Any = None
     outputs: list = dataclasses.field(default_factory=list)
 
@@ -167,7 +164,7 @@ class Call:
         copy = dataclasses.replace(self, args=args, kwargs=kwargs, outputs=[])
         return self.program.include(copy, [x.spec for x in self.outputs])
 
-    def emit(self, layer, *args, source=None, **options):
+    def emit(self, layer, *args, source=None, fill=None):
         """Adds the call of a new layer to the program.
 
         Args:
@@ -175,15 +172,13 @@ class Call:
             *args: Its arguments, `Tensor` objects.
             source: `Call` for whose original layer it stands; by default this
                 one.
-            **options: `fill` or `initialize` of the new `Call`.
+            fill: `fill` of the new `Call`.
 
         Returns:
             The output `Tensor`.
         """
         origin = source or self
-        return self.program.add(
-            layer, args, origin.source, origin.scope, **options
-        )
+        return self.program.add(layer, args, origin.source, origin.scope, fill)
 
     def remark(self, text):
         """Notes for the report what a user should know of the result."""

@@ -84,10 +84,10 @@ class Program:
             self._memo[key] = (make(), keys)
         return self._memo[key][0]
 
-    def add(self, layer, args, source, scope, **options):
+    def add(self, layer, args, source, scope, fill):
         """See `Call.emit`."""
         specs = layer.compute_output_spec(*tree.map_structure(spec_of, args))
-        call = Call(layer, args, {}, source, self, scope, **options)
+        call = Call(layer, args, {}, source, self, scope, fill)
         return self.include(call, tree.flatten(specs))
 
     def include(self, call, specs):

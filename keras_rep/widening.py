@@ -168,11 +168,10 @@ def _reserving_kernel(step, reserved, is_first, prepare):
     return kernel
 
 
-def cost_of_block(total, steps, shortcut):
+def cost_of_block(steps, shortcut):
     """The `Cost` of a residual block with its sum.
 
     Args:
-        total: The `Call` of the sum.
         steps: List of `Step`.
         shortcut: The `Shortcut`.
     """

@@ -202,23 +202,38 @@ def chain(b, x, pool, kinds, filters, kernel, strides, padding, **lists):
     return x
 
 
-def some(*names):
-    return {name: LAYERS[name] for name in names}
+def some(*names, weight=None):
+    """Some of the layers, as often as others or with a common weight."""
+    return {
+        name: (make, weight or own, options)
+        for name, (make, own, options) in LAYERS.items()
+        if name in names
+    }
 
 
 CONVOLUTIONS = some(
-    "conv", "depthwise", "separable", "transposed", "dense", "rep", "unit"
+    "conv",
+    "depthwise",
+    "separable",
+    "transposed",
+    "dense",
+    "rep",
+    "unit",
+    weight=1,
 )
 BETWEEN = some(
     "pool", "pad", "crop", "upsample", "noop", "reshape", "global_pool"
 )
+# More often than elsewhere a Dropout that always drops.
+make, weight, options = BETWEEN["noop"]
+BETWEEN["noop"] = make, weight, {**options, "pinned": BOOL}
 
 
 @block(
-    24,
+    40,
     convolution=step_of(CONVOLUTIONS, activation="linear"),
     between=steps(BETWEEN, 0, 2),
-    affine=step_of(some("norm", "rescale"), axis=0, pinned=False),
+    affine=step_of(some("norm", "rescale"), pinned=False),
     is_behind=BOOL,
     is_raw=st.sampled_from([None, None, None, False, True]),
 )

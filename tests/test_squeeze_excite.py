@@ -94,7 +94,7 @@ def test_a_normalization_behind_a_gate_stays():
     (row,) = (r for r in keras_rep.explain(model).layers if r.path == "behind")
 
     assert type(plain.layers[-1]) is layers.BatchNormalization
-    assert "its input is not the output of a convolution" in row.remarks
+    assert "its input is not the output of a convolution" in row.remarks[0]
 
 
 def test_residual_blocks_refuse_a_gate_with_the_reason():

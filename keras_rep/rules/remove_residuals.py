@@ -30,7 +30,7 @@ def remove_residuals(call, max_growth=math.inf):
     is_only = all(step.source.is_only_call for step in steps)
     input_range = value_range(shortcut.root) if is_only else UNLIMITED
     wide = widen(steps, shortcut, input_range)
-    before = cost_of_block(call, steps, shortcut)
+    before = cost_of_block(steps, shortcut)
     after = cost_of_row(wide, shortcut)
     growth = before.growth_to(after)
     if growth > max_growth:
