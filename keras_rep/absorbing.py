@@ -178,7 +178,12 @@ def _path_to(call, norm_type):
     """The calls in front: one that multiplies and shifts, and those between."""
     path: list = []
     producer = call.inputs[0].producer
-    while producer is not None and type(producer.layer) in COMMUTING:
+    # Noise that always acts does not commute.
+    while (
+        producer is not None
+        and type(producer.layer) in COMMUTING
+        and not producer.is_pinned_to_training
+    ):
         path.insert(0, producer)
         producer = producer.inputs[0].producer
     if producer is None or not isinstance(producer.layer, norm_type):

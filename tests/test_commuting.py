@@ -264,3 +264,17 @@ def test_channels_first(backend):
 
     assert kinds_of(model, fold_batch_norm) == ["Conv2D", "UpSampling2D"]
     assert isinstance(model, keras.Model)
+
+
+@pytest.mark.parametrize("acting", [layers.GaussianNoise, layers.Dropout])
+def test_what_always_acts_is_in_the_way(acting):
+    def call(x):
+        x = acting(0.5)(norm()(x), training=True)
+        return layers.Dense(3)(x)
+
+    model = functional(call, *IMAGE)
+    randomize(model)
+
+    plain = keras_rep.deploy(model, rules=[fold_batch_norm], verify=False)
+
+    assert type(plain.get_layer("norm")) is layers.BatchNormalization
