@@ -96,7 +96,7 @@ class Call:
     @property
     def is_pinned_to_training(self):
         """Whether the call says `training=True`, so always uses the batch."""
-        return self.kwargs.get("training") is True
+        return graph.is_pinned_to_training(self.layer, self.kwargs)
 
     @property
     def has_weights(self):

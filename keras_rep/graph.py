@@ -24,12 +24,14 @@ class Node:
         outputs: Tensors that it returned.
         fill_in: Function from a dictionary, from the ids of tensors to new
             tensors, to the call's arguments with these, `(args, kwargs)`.
+        is_pinned: See `is_pinned_to_training`.
     """
 
     operation: Any
     inputs: list
     outputs: list
     fill_in: Any
+    is_pinned: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,18 @@ def contains(layer, layer_type):
     return any(isinstance(inner, layer_type) for inner in inside)
 
 
+def is_pinned_to_training(operation, kwargs):
+    """Whether a call says `training=True`, so that the layer always acts.
+
+    Where that is the layer's default, as for random augmentation, the graph
+    holds it too, but Keras overrules it in inference mode.
+    """
+    if kwargs.get("training") is not True:
+        return False
+    parameters = inspect.signature(operation.call).parameters
+    return parameters["training"].default is not True
+
+
 @contextlib.contextmanager
 def read(model):
     """Yields the `Graph` of any Keras model.
@@ -134,7 +148,8 @@ def trace(layer, args, kwargs):
         kwargs: Its keyword arguments, likewise.
 
     Raises:
-        DeployError: If `call` does something that Keras cannot trace.
+        DeployError: If `call` does something that Keras cannot trace, or that
+            a graph would do in another way.
     """
     marks = [
         (inner, len(inner._inbound_nodes), len(inner._outbound_nodes))
@@ -160,7 +175,9 @@ def trace(layer, args, kwargs):
                 "`call` made of Keras layers and `keras.ops`. Replace numpy "
                 "and the backend's own functions in it."
             ) from error
-        yield _graph(model)
+        graph = _graph(model)
+        _refuse_pins(layer, graph)
+        yield graph
     finally:
         # Tracing must leave no mark on the layers of the model.
         for inner, inbound, outbound in marks:
@@ -240,6 +257,19 @@ def as_sequential(model):
     )
 
 
+def _refuse_pins(layer, graph):
+    """In a functional model, unlike in a `call`, `training=False` wins."""
+    for node in graph.nodes:
+        if node.is_pinned:
+            raise DeployError(
+                f"Cannot trace '{layer.name}' (of type "
+                f"{type(layer).__name__}). Received: a `call` that calls "
+                f"'{node.operation.name}' with `training=True`. Expected "
+                "layers that follow the mode of the model. Take the argument "
+                "away, or call that layer outside."
+            )
+
+
 def _graph(model):
     nodes = [
         Node(
@@ -247,6 +277,7 @@ def _graph(model):
             node.input_tensors,
             node.outputs,
             node.arguments.fill_in,
+            is_pinned_to_training(node.operation, node.arguments.kwargs),
         )
         for depth in sorted(model._nodes_by_depth, reverse=True)
         for node in model._nodes_by_depth[depth]

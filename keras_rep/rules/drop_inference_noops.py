@@ -25,9 +25,7 @@ def drop_inference_noops(call):
     )
     if not (is_linear or type(layer) in (*ELEMENTWISE, *AUGMENTATIONS)):
         return None
-    # `training=True` is what the graph holds for every augmentation, because
-    # that is their default; in inference mode Keras overrides it.
-    if call.is_pinned_to_training and type(layer) not in AUGMENTATIONS:
+    if call.is_pinned_to_training:
         raise Skip("it is called with `training=True`, so it always acts")
     (tensor,) = call.inputs
     if tensor.spec.dtype != call.output.spec.dtype:
