@@ -35,7 +35,7 @@ def main():
         for name, content in files.items():
             paths.append(pathlib.Path(folder, f"{name}.tflite"))
             paths[-1].write_bytes(content)
-        times = latencies(paths, rounds=200)
+        times = [each.median for each in latencies(paths, rounds=200)]
         print("LiteRT, one thread, net small; ratio to the training form")
         for index, (path, seconds) in enumerate(zip(paths, times, strict=True)):
             ratio = seconds / times[index - index % 2]

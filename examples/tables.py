@@ -74,7 +74,7 @@ def run_files(paths, images, labels, rounds):
     """
     times = latencies(paths.values(), rounds=rounds)
     rows = []
-    for (name, path), seconds in zip(paths.items(), times, strict=True):
+    for (name, path), time in zip(paths.items(), times, strict=True):
         runner = TFLiteRunner(path)
         (logits,) = runner({"image": images}).values()
         rows.append(
@@ -82,7 +82,7 @@ def run_files(paths, images, labels, rounds):
                 "form": name,
                 "accuracy": float(np.mean(logits.argmax(-1) == labels)),
                 "file_bytes": path.stat().st_size,
-                "latency_us": seconds * 1e6,
+                "latency_us": time.median * 1e6,
                 "operations": runner.operations,
             }
         )

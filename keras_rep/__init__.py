@@ -5,21 +5,24 @@ them becomes one plain convolution with the same outputs.
 """
 
 from keras_rep import layers, rules
+from keras_rep.checking import CheckResult, LayerError, check
 from keras_rep.deployment import deploy, explain, remove_residuals, verify
 from keras_rep.errors import DeployError
+from keras_rep.export.onnx import export_onnx
 from keras_rep.export.tflite import export_tflite
 from keras_rep.reparameterization import reparameterize
 from keras_rep.report import DeployReport, Equivalence
-from keras_rep.runtime import CheckResult, check
 
 __all__ = [
     "CheckResult",
     "DeployError",
     "DeployReport",
     "Equivalence",
+    "LayerError",
     "check",
     "deploy",
     "explain",
+    "export_onnx",
     "export_tflite",
     "layers",
     "remove_residuals",

@@ -36,8 +36,9 @@ RANKS = [
     {"report"},
     {"compiling", "selection"},
     {"deployment", "reparameterization"},
-    {"export"},
-    {"runtime"},
+    {"difference", "runtime"},
+    {"export", "layerwise"},
+    {"checking"},
     {"__init__"},
 ]
 

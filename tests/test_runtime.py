@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import keras_rep
-from keras_rep.runtime import TFLiteRunner, latencies
+from keras_rep.runtime import TFLiteRunner, latencies, peak_memory
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,12 @@ def test_a_faithful_file(path, model):
     result = keras_rep.check(path, model, DATA)
 
     assert result == keras_rep.CheckResult(
-        {"y": 0.0}, {"y": math.inf}, {"y": 1.0}, {"FULLY_CONNECTED": 1}
+        max_abs_error={"y": 0.0},
+        max_rel_error={"y": 0.0},
+        snr_db={"y": math.inf},
+        cosine={"y": pytest.approx(1.0)},
+        top1_agreement={"y": 1.0},
+        runtime_ops={"FULLY_CONNECTED": 1},
     )
 
 
@@ -46,11 +51,17 @@ def test_an_unfaithful_file_is_measured(path, model):
 
     # The model says [0, 1, -1.5] and [3, 0, 1.5], the file what comes in.
     assert result.max_abs_error["y"] == 3.0
+    assert result.max_rel_error["y"] == 1.0
     assert result.top1_agreement["y"] == 0.0
     signal, noise = 0 + 1 + 2.25 + 9 + 2.25, 2 * (1 + 9) + 2 * 0.25 - 0
     noise = (1 + 1 + 0.25) + (9 + 9 + 0.25)
     np.testing.assert_allclose(
         result.snr_db["y"], 10 * np.log10(signal / noise), rtol=1e-6
+    )
+    lengths = signal * (np.square(DATA).sum())
+    product = 0 * 1 + 1 * 0 + 1.5 * 2 + 3 * 0 + 0 * 3 + 1.5 * 1
+    np.testing.assert_allclose(
+        result.cosine["y"], product / np.sqrt(lengths), rtol=1e-6
     )
 
 
@@ -68,11 +79,33 @@ def test_integers_are_scaled_in_and_out(model, tmp_path):
     np.testing.assert_allclose(received, DATA, atol=2 * 5 / 255)
 
 
-def test_latencies_come_in_the_order_of_the_files(path):
-    times = latencies([path, path], rounds=5)
+def test_latencies_come_in_the_order_of_the_files(path, tmp_path):
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(path.read_bytes())
 
-    assert len(times) == 2
-    assert all(0 < time < 1 for time in times)
+    times = latencies([path, copy], rounds=5, warmup=1)
+
+    assert [time.path for time in times] == [str(path), str(copy)]
+    assert all(0 < t.low <= t.median <= t.high < 1 for t in times)
+
+
+@pytest.mark.parametrize("options", [{"rounds": 0}, {"num_threads": 0}])
+def test_nothing_to_measure(path, options):
+    with pytest.raises(ValueError, match="Nothing to measure"):
+        latencies([path], **options)
+
+
+def test_peak_memory_grows_with_the_images(tmp_path):
+    sizes = []
+    for size in (8, 512):
+        inputs = keras.Input((size, size, 8))
+        model = keras.Model(inputs, layers.MaxPooling2D(1)(inputs) + 1.0)
+        path = tmp_path / f"{size}.tflite"
+        keras_rep.export_tflite(model, path)
+        sizes.append(peak_memory(path))
+
+    # An input and an output of 8 MiB each; allocators round and reuse.
+    assert sizes[1] - sizes[0] > 12 * 2**20
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,30 @@
-"""Export to TFLite files, from every backend.
+"""Export to TFLite files, from every backend."""
 
-The converter is TensorFlow's. On another backend a child process on the
-TensorFlow backend runs it: a deployed model is plain Keras, which any backend
-can load.
-"""
-
-import contextlib
 import dataclasses
-import json
-import os
-import pathlib
-import subprocess
-import sys
-import tempfile
-import warnings
 
-import keras
 import numpy as np
 from keras import tree
 
 from keras_rep import graph
-from keras_rep.building import build
-from keras_rep.deployment import deploy
 from keras_rep.errors import DeployError
+from keras_rep.export.arguments import (
+    check_batch_size,
+    check_model,
+    plain_model,
+)
+from keras_rep.export.conversion import convert
 from keras_rep.export.files import check_target, write_atomically
 from keras_rep.export.quantization import CALIBRATED, FLOAT32, Quantization
+from keras_rep.export.verification import (
+    FLOAT16_TOLERANCE,
+    FLOAT32_TOLERANCE,
+    verify_file,
+)
 from keras_rep.inputs import flat_arrays
-from keras_rep.program import Program
+from keras_rep.runtime import TFLiteRunner
+
+# Where activations are floating-point numbers, by the mode of quantization.
+TOLERANCES = {None: FLOAT32_TOLERANCE, "float16": FLOAT16_TOLERANCE}
 
 
 def export_tflite(
@@ -38,11 +36,15 @@ def export_tflite(
     per_tensor=False,
     input_type=None,
     output_type=None,
+    batch_size=1,
+    select_ops=False,
+    verify=True,
 ):
     """Deploys a model and writes it to a TFLite file.
 
-    The file holds builtin operations only and has a batch size of 1. Its
-    inputs and outputs bear the names of the model's.
+    The file is run on LiteRT before it gets its name; a float32 file must
+    return what the model does, to 1e-5 of the largest output. Its inputs and
+    outputs bear the names of the model's, in one signature.
 
     Args:
         model: A built `keras.Model`. It is not changed.
@@ -63,6 +65,12 @@ def export_tflite(
             first. `keras_rep.runtime.TFLiteRunner(path).parameters` has their
             scales.
         output_type: Type of the outputs, likewise.
+        batch_size: Number of samples that the file takes at once.
+        select_ops: Whether operations of TensorFlow's may be in the file where
+            TFLite has none. Such a file needs an interpreter with the Flex
+            delegate, and is not run here.
+        verify: Whether to compare the deployed model with the model, and the
+            file with the deployed model, on random inputs.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -82,12 +90,8 @@ def export_tflite(
     ... )
     """
     path = check_target(path, ".tflite")
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"Cannot export an object of type {type(model).__name__}. "
-            f"Received: {model!r}. Expected a `keras.Model`. Wrap a layer in "
-            "`keras.Sequential([keras.Input(shape), layer])`."
-        )
+    check_model(model)
+    check_batch_size(batch_size)
     chosen = Quantization.of(quantization, per_tensor, input_type, output_type)
     samples = None
     if chosen.needs_data:
@@ -102,20 +106,41 @@ def export_tflite(
         )
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)
-    content = convert_tflite(deploy(model), chosen, samples, names)
+    plain = plain_model(model, verify)
+    content = convert_tflite(
+        plain,
+        chosen,
+        samples,
+        names,
+        batch_size=batch_size,
+        select_ops=select_ops,
+    )
+    if verify and not select_ops:
+        tolerance = TOLERANCES.get(quantization)
+        verify_file(TFLiteRunner(content), plain, names, tolerance)
     write_atomically(path, content)
     return path
 
 
-def convert_tflite(model, quantization=FLOAT32, samples=None, names=None):
+def convert_tflite(
+    model,
+    quantization=FLOAT32,
+    samples=None,
+    names=None,
+    *,
+    batch_size=1,
+    select_ops=False,
+):
     """Converts a model as it is, without deploying it.
 
     Args:
-        model: A built functional or sequential model.
+        model: A built functional or sequential model, in float32.
         quantization: A `keras_rep.export.quantization.Quantization`.
         samples: List of arrays, one for each input, to find ranges with where
             the quantization needs them.
         names: List of names for the outputs; by default the model's own.
+        batch_size: Number of samples that the file takes at once.
+        select_ops: Whether operations of TensorFlow's may be in the file.
 
     Returns:
         The bytes of a TFLite file.
@@ -131,13 +156,15 @@ def convert_tflite(model, quantization=FLOAT32, samples=None, names=None):
                 "sizes but that of the batch to be known. Rebuild the model "
                 "with a fixed input size, and load the weights into it."
             )
-    if graph.compute_dtypes(model) - {"float32"}:
-        # Half precision is a matter of training; files are made of float32.
-        model = build(Program(model), dtype="float32")
-    names = names or graph.output_names(model)
-    if keras.backend.backend() == "tensorflow":
-        return _convert(model, quantization, samples, names)
-    return _convert_in_child(model, quantization, samples, names)
+    return convert(
+        model,
+        "tflite_converter",
+        names,
+        samples,
+        batch_size=batch_size,
+        quantization=dataclasses.asdict(quantization),
+        select_ops=select_ops,
+    )
 
 
 def _representative_samples(model, data, mode):
@@ -162,137 +189,3 @@ def _representative_samples(model, data, mode):
             *batches,
         )
     return flat_arrays(model, data, "representative_data")
-
-
-def _convert(model, quantization, samples, names):
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise DeployError(
-            "Cannot convert to TFLite. Received: no TensorFlow. Expected it, "
-            "because it brings the converter. Run `pip install "
-            "'keras-rep[tflite]'`."
-        ) from error
-    # The weights become constants of the graph: a function that still holds
-    # variables cannot be calibrated, and one from a SavedModel of unknown
-    # batch size splits dilated convolutions into three operations.
-    trainable = [tf.constant(v.numpy()) for v in model.trainable_variables]
-    other = [tf.constant(v.numpy()) for v in model.non_trainable_variables]
-    inputs = graph.input_names(model)
-    signature = [
-        tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=name)
-        for spec, name in zip(model.inputs, inputs, strict=True)
-    ]
-
-    structure = graph.input_specs(model)
-
-    @tf.function(input_signature=signature, autograph=False)
-    def serve(*tensors):
-        outputs, _ = model.stateless_call(
-            trainable,
-            other,
-            tree.pack_sequence_as(structure, list(tensors)),
-            training=False,
-        )
-        return dict(zip(names, tree.flatten(outputs), strict=True))
-
-    module = tf.Module()
-    module.serve = serve
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [serve.get_concrete_function()], module
-    )
-    _set_options(tf, converter, quantization)
-    if samples is not None:
-        converter.representative_dataset = lambda: (
-            {
-                name: array[i : i + 1].astype("float32")
-                for name, array in zip(inputs, samples, strict=True)
-            }
-            for i in range(len(samples[0]))
-        )
-    with warnings.catch_warnings():
-        # Both speak of the converter's own calls.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
-        try:
-            return converter.convert()
-        except Exception as error:
-            raise DeployError(
-                f"Cannot convert model '{model.name}' to TFLite. Received from "
-                f"TensorFlow's converter: {type(error).__name__}: {error}. "
-                "Expected operations that TFLite has. Replace the operation "
-                "that it names."
-            ) from error
-
-
-def _set_options(tf, converter, quantization):
-    """Sets what a converter needs to know of a `Quantization`."""
-    if quantization.mode is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization.mode == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantization.needs_data:
-        operations = {
-            "int8": "TFLITE_BUILTINS_INT8",
-            "int16x8": (
-                "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
-            ),
-        }
-        converter.target_spec.supported_ops = [
-            getattr(tf.lite.OpsSet, operations[quantization.mode])
-        ]
-        converter.inference_input_type = tf.as_dtype(quantization.input_type)
-        converter.inference_output_type = tf.as_dtype(quantization.output_type)
-    if quantization.per_tensor:
-        # The only switches there are; a test counts the scales in the file.
-        for suffix in ("", "_quantization_for_dense_layers"):
-            name = f"_experimental_disable_per_channel{suffix}"
-            setattr(converter, name, True)
-
-
-def _convert_in_child(model, quantization, samples, names):
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        model.save(folder / "model.keras")
-        settings = [dataclasses.asdict(quantization), names]
-        (folder / "settings.json").write_text(json.dumps(settings))
-        if samples is not None:
-            np.savez(folder / "samples.npz", *samples)
-        paths = [str(pathlib.Path(__file__).parents[2]), *sys.path]
-        child = subprocess.run(
-            [sys.executable, "-m", "keras_rep.export.tflite", str(folder)],
-            env={
-                **os.environ,
-                "KERAS_BACKEND": "tensorflow",
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            },
-            capture_output=True,
-            text=True,
-        )
-        if child.returncode:
-            raise DeployError(
-                f"Cannot convert model '{model.name}' to TFLite. Received "
-                "from the child process on the TensorFlow backend: exit code "
-                f"{child.returncode} and\n{child.stderr}\nExpected TensorFlow "
-                "to load and convert the deployed model. Run `pip install "
-                "'keras-rep[tflite]'` if it is missing; layers of your own "
-                "must be exported from the TensorFlow backend."
-            )
-        return (folder / "model.tflite").read_bytes()
-
-
-def _main(folder):
-    """The child process: converts the model that lies in a folder."""
-    folder = pathlib.Path(folder)
-    model = keras.models.load_model(folder / "model.keras", compile=False)
-    samples = None
-    with contextlib.suppress(FileNotFoundError):
-        archive = np.load(folder / "samples.npz")
-        samples = [archive[f"arr_{i}"] for i in range(len(archive.files))]
-    options, names = json.loads((folder / "settings.json").read_text())
-    content = _convert(model, Quantization(**options), samples, names)
-    (folder / "model.tflite").write_bytes(content)
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1])

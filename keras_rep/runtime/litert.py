@@ -1,0 +1,193 @@
+"""TFLite files on LiteRT."""
+
+import collections
+
+import numpy as np
+
+from keras_rep.errors import DeployError
+from keras_rep.runtime.files import read_file
+
+
+class TFLiteRunner:
+    """A TFLite file on LiteRT, called like a function.
+
+    Args:
+        file: Name of a `.tflite` file, or its bytes.
+        num_threads: Number of threads; by default LiteRT decides.
+        delegates: Whether LiteRT may hand operations to XNNPACK, as it does on
+            its own; else its own kernels compute them.
+        keeps_tensors: Whether `tensors` can be called; takes more memory.
+
+    Attributes:
+        operations: The operations in the file and how often each occurs.
+        batch_size: Number of samples that the file takes at once.
+
+    Raises:
+        ValueError: If there is no such file.
+        DeployError: If LiteRT is not installed or cannot read the file.
+    """
+
+    def __init__(
+        self, file, num_threads=None, *, delegates=True, keeps_tensors=False
+    ):
+        name, content = read_file(file)
+        try:
+            from ai_edge_litert import interpreter
+        except ImportError as error:
+            raise DeployError(
+                "Cannot run a TFLite file. Received: no LiteRT. Expected the "
+                "package ai-edge-litert. Run `pip install 'keras-rep[tflite]'`."
+            ) from error
+        resolvers = interpreter.OpResolverType
+        own = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self.interpreter = interpreter.Interpreter(
+                model_content=content,
+                num_threads=num_threads,
+                experimental_op_resolver_type=(
+                    resolvers.AUTO if delegates else own
+                ),
+                experimental_preserve_all_tensors=keeps_tensors,
+            )
+            self.interpreter.allocate_tensors()
+            details = self._signature().get_input_details()
+        except (ValueError, RuntimeError) as error:
+            raise DeployError(
+                f"LiteRT cannot run '{name}'. Received: {error}. Expected a "
+                "whole TFLite file with one signature, as "
+                "`keras_rep.export_tflite` writes it. Export the model again."
+            ) from error
+        self._graph, self.operations = _read(content)
+        shapes = [detail["shape"] for detail in details.values()]
+        self.batch_size = int(shapes[0][0]) if len(shapes[0]) else 1
+
+    def __call__(self, samples):
+        """Runs the file on samples, batch by batch.
+
+        Args:
+            samples: Dictionary from the names of the file's inputs to arrays
+                with samples along the first axis.
+
+        Returns:
+            Dictionary from the names of its outputs to arrays. Integers are
+            converted from and to real numbers by the file's own scales.
+
+        Raises:
+            ValueError: If the names are not those of the file's inputs.
+        """
+        rows = list(self._run(samples, lambda outputs: outputs))
+        count = len(next(iter(samples.values())))
+        return {
+            name: _dequantize(
+                np.concatenate([row[name] for row in rows])[:count],
+                detail["quantization"],
+            )
+            for name, detail in self._signature().get_output_details().items()
+        }
+
+    def tensors(self, samples):
+        """Runs the file on samples, and returns what each operation returned.
+
+        Args:
+            samples: As for a call.
+
+        Returns:
+            Dictionary from the names of tensors to arrays, as for a call, in
+            the order of the operations. It holds no constants.
+        """
+        details = {
+            detail["index"]: detail
+            for detail in self.interpreter.get_tensor_details()
+        }
+        # What is computed from weights alone is no image.
+        varying = {x["index"] for x in self.interpreter.get_input_details()}
+        chosen: list[int] = []
+        for operator in self._graph.operators:
+            if varying.intersection(map(int, operator.inputs)):
+                varying.update(map(int, operator.outputs))
+                chosen += map(int, operator.outputs)
+
+        def read(_):
+            return [self.interpreter.get_tensor(index) for index in chosen]
+
+        columns = zip(*self._run(samples, read), strict=True)
+        count = len(next(iter(samples.values())))
+        return {
+            details[index]["name"]: _dequantize(
+                np.concatenate(arrays)[:count], details[index]["quantization"]
+            )
+            for index, arrays in zip(chosen, columns, strict=True)
+        }
+
+    @property
+    def parameters(self):
+        """Scale and zero point of each input and output, by name.
+
+        A real number is `(integer - zero_point) * scale`; the scale is 0 where
+        the file has real numbers.
+        """
+        runner = self._signature()
+        details = {**runner.get_input_details(), **runner.get_output_details()}
+        return {name: each["quantization"] for name, each in details.items()}
+
+    def invoke(self):
+        """Runs the file once on whatever its inputs hold, to be timed."""
+        self.interpreter.invoke()
+
+    def _signature(self):
+        # Not kept: as long as there is one, `invoke` refuses to run.
+        return self.interpreter.get_signature_runner()
+
+    def _run(self, samples, read):
+        """Yields what `read` makes of the outputs of each batch."""
+        runner = self._signature()
+        details = runner.get_input_details()
+        if set(details) != set(samples):
+            raise ValueError(
+                f"The inputs do not fit the file. Received: {sorted(samples)}. "
+                f"Expected: {sorted(details)}. Use these names."
+            )
+        quantized = {
+            name: _quantize(samples[name], detail)
+            for name, detail in details.items()
+        }
+        size = self.batch_size
+        count = len(next(iter(samples.values())))
+        for start in range(0, count, size):
+            # The last batch may be filled up with its last sample.
+            rows = np.minimum(np.arange(start, start + size), count - 1)
+            batch = {name: array[rows] for name, array in quantized.items()}
+            yield read(runner(**batch))
+
+
+def _quantize(values, detail):
+    scale, zero_point = detail["quantization"]
+    dtype = detail["dtype"]
+    if not np.issubdtype(dtype, np.integer) or not scale:
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    grid = np.round(values / scale) + zero_point
+    return np.clip(grid, limits.min, limits.max).astype(dtype)
+
+
+def _dequantize(values, quantization):
+    scale, zero_point = quantization
+    if not scale:
+        return values
+    return (values.astype("float64") - zero_point) * scale
+
+
+def _read(content):
+    """The graph in a file, and how often each operation occurs in it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items()}
+    model = schema.ModelT.InitFromPackedBuf(content)
+    counts: collections.Counter[str] = collections.Counter()
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            # Files from before 2020 have their codes in the older field.
+            number = max(code.builtinCode, code.deprecatedBuiltinCode)
+            counts[names[number]] += 1
+    return model.subgraphs[0], dict(counts)
