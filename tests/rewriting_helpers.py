@@ -10,9 +10,9 @@ import keras_rep
 from keras_rep.graph import input_specs
 
 
-def inputs_like(*shape):
+def inputs_like(*shape, count=2):
     rng = np.random.default_rng(2)
-    return rng.normal(0.5, 1.0, (2, *shape)).astype("float32")
+    return rng.normal(0.5, 1.0, (count, *shape)).astype("float32")
 
 
 def some_inputs(model):

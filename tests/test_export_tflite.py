@@ -7,6 +7,8 @@ from arrays import array, randomize
 from keras import layers
 
 import keras_rep
+from keras_rep import export
+from keras_rep.export import conversion
 from keras_rep.layers import RepConv
 
 
@@ -158,7 +160,51 @@ def test_plain_models_are_exported_too(tmp_path):
     assert result.runtime_ops == {"CONV_2D": 1}
 
 
+@pytest.mark.parametrize("mode", [None, "int8"])
+def test_batches_of_another_size(mode, model, tmp_path):
+    path = exported(model, tmp_path, mode, batch_size=3)
+
+    runner = keras_rep.runtime.TFLiteRunner(path)
+    assert runner.batch_size == 3
+    # Four samples: the second batch is filled up.
+    result = keras_rep.check(path, model, samples(4))
+    assert result.snr_db["score"] > (25 if mode else 100)
+    assert "SPACE_TO_BATCH_ND" not in result.runtime_ops
+
+
+def test_operations_of_tensorflow_if_asked_for(tmp_path):
+    inputs = keras.Input((4, 4))
+    model = keras.Model(inputs, keras.ops.inv(inputs))
+    with pytest.raises(keras_rep.DeployError, match="Cannot convert"):
+        exported(model, tmp_path, None)
+
+    path = exported(model, tmp_path, None, select_ops=True)
+
+    assert b"FlexMatrixInverse" in path.read_bytes()
+
+
 # Bad input: a clear error, and nothing left behind.
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("net.tflite", export.tflite), ("net.onnx", export.onnx)],
+)
+def test_a_file_that_differs_gets_no_name(
+    name, module, model, tmp_path, monkeypatch
+):
+    def convert_another(plain, *args, **options):
+        other = keras.models.clone_model(plain)
+        other.set_weights([1.00003 * w for w in plain.get_weights()])
+        return conversion.convert(other, *args, **options)
+
+    monkeypatch.setattr(module, "convert", convert_another)
+    function = getattr(module, f"export_{name.partition('.')[2]}")
+
+    with pytest.raises(keras_rep.DeployError, match="'score', a relative err"):
+        function(model, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    assert function(model, tmp_path / name, verify=False).exists()
 
 
 @pytest.mark.parametrize(

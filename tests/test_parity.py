@@ -50,12 +50,19 @@ def test_deployed_kernels_are_equal_to_the_last_byte(folders):
         assert ours[name].tobytes() == others[name].tobytes()
 
 
-def test_tflite_files_are_equal_to_the_last_byte(folders):
+def test_exported_files_are_equal_to_the_last_byte(folders):
     ours, others = (
-        (folder / "plain.tflite").read_bytes() for folder in folders
+        {
+            path.name: path.read_bytes()
+            for pattern in ("*.tflite", "*.onnx")
+            for path in folder.glob(pattern)
+        }
+        for folder in folders
     )
 
-    assert ours == others
+    assert len(ours) == 6
+    for name, content in ours.items():
+        assert content == others[name], name
 
 
 def test_deployed_files_run_on_another_backend_without_the_package(folders):

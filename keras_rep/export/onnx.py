@@ -11,8 +11,8 @@ from keras_rep.export.files import check_target, write_atomically
 from keras_rep.export.verification import FLOAT32_TOLERANCE, verify_file
 from keras_rep.runtime import ONNXRunner
 
-# What tf2onnx 1.17 writes; the oldest in which all convolutions are right.
-OPSETS = range(13, 19)
+# From the oldest that tf2onnx 1.17 writes well to the newest that was tried.
+OPSETS = range(13, 23)
 
 
 def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
@@ -28,7 +28,7 @@ def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
         model: A built `keras.Model`. It is not changed.
         path: Name of the file, ending in `.onnx`. An existing file is
             replaced, but only once the new one is complete.
-        opset: Version of the ONNX operations, 13 to 18.
+        opset: Version of the ONNX operations, 13 to 22.
         batch_size: Number of samples that the file takes at once; `None` for
             any number.
         verify: Whether to compare the deployed model with the model, and the
@@ -53,7 +53,7 @@ def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
     if opset not in OPSETS:
         raise ValueError(
             f"Unknown opset. Received: opset={opset!r}. Expected one of "
-            f"{list(OPSETS)}. Leave it out for the newest one."
+            f"{list(OPSETS)}. Leave it out for 18."
         )
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)

@@ -3,8 +3,15 @@
 import contextlib
 import logging
 
+import numpy as np
+
 from keras_rep.errors import DeployError
 from keras_rep.export.tracing import serving_function, signature_of
+
+# The newest opset in which tf2onnx 1.17 moves a Transpose through a mean. What
+# asks for a newer one gets it from onnx.
+NEWEST = 17
+ARITHMETIC = ("AddV2", "Mul", "Sub", "RealDiv", "Maximum", "Minimum")
 
 
 def convert(model, samples, names, batch_size, opset):
@@ -27,6 +34,7 @@ def convert(model, samples, names, batch_size, opset):
     """
     try:
         import onnx
+        import onnx.version_converter
         import tensorflow as tf
         import tf2onnx
     except ImportError as error:
@@ -39,20 +47,28 @@ def convert(model, samples, names, batch_size, opset):
     serve = serving_function(tf, model, names)
     with _inlined(tf), _quiet("tensorflow"):
         function = tf.compat.v1.wrap_function(serve, signature)
-    inputs = [tensor.name for tensor in function.inputs]
+    inputs = [x.name for x in function.inputs[: len(signature)]]
     outputs = {x.name: name for name, x in function.structured_outputs.items()}
     bare = {name: name.partition(":")[0] for name in inputs}
     try:
-        with _quiet("tf2onnx", "tensorflow"):
+        with _quiet("tensorflow"):
             content, _ = tf2onnx.convert.from_graph_def(
-                function.graph.as_graph_def(),
+                _frozen(tf, function.graph),
                 name=model.name,
                 input_names=inputs,
                 output_names=list(outputs),
                 tensors_to_rename=bare | outputs,
-                opset=opset,
+                opset=min(opset, NEWEST),
+                custom_op_handlers={
+                    "Conv3D": (_convert_conv3d, []),
+                    "Erfc": (_convert_erfc, []),
+                },
             )
+        _name_batch_axis(content)
         onnx.checker.check_model(content, full_check=True)
+        if opset > NEWEST:
+            content = onnx.version_converter.convert_version(content, opset)
+            onnx.checker.check_model(content, full_check=True)
     # tf2onnx raises whatever its steps do, and the checker its own errors.
     except Exception as error:
         raise DeployError(
@@ -62,6 +78,71 @@ def convert(model, samples, names, batch_size, opset):
             "the operation that it names."
         ) from error
     return content.SerializeToString()
+
+
+def _convert_conv3d(graph, node, name, _):
+    """As tf2onnx does, and with the number of groups, which it forgets."""
+    from tf2onnx.onnx_opset.nn import ConvOp
+
+    channels = graph.get_shape(node.input[0])[-1]
+    per_group = graph.get_shape(node.input[1])[-2]
+    ConvOp.version_13(graph, node)
+    node.set_attr("group", channels // per_group)
+
+
+def _convert_erfc(graph, node, name, _):
+    """`erfc(x)`, as in the exact GELU, → `1 - erf(x)`."""
+    one = graph.make_const(f"{name}_one", np.ones(1, "float32")).output[0]
+    (x,), (y,) = node.input, node.output
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    graph.remove_node(name)
+    erf = graph.make_node("Erf", [x], shapes=shapes, dtypes=dtypes)
+    graph.make_node(
+        "Sub", [one, erf.output[0]], outputs=[y], shapes=shapes, dtypes=dtypes
+    )
+
+
+def _frozen(tf, graph):
+    """The definition of a graph, with constants as tf2onnx likes them.
+
+    What the graph captured, such as the mean of a `Normalization` layer,
+    becomes a constant. Scalars become arrays of one element: in front of a
+    scalar that is added to a convolution, tf2onnx 1.17 gives up moving any
+    Transpose of the whole graph.
+    """
+    definition = graph.as_graph_def()
+    nodes = {node.name: node for node in definition.node}
+    for outer, inner in graph.captures:
+        _make_constant(tf, nodes[inner.op.name], outer.numpy())
+    for operation in graph.get_operations():
+        if operation.type not in ARITHMETIC:
+            continue
+        ranks = [tensor.shape.rank for tensor in operation.inputs]
+        for index, tensor in enumerate(operation.inputs):
+            source = nodes[tensor.op.name]
+            if source.op == "Const" and ranks[index] == 0 < max(ranks):
+                value = tf.make_ndarray(source.attr["value"].tensor)
+                name = f"{operation.name}/constant_{index}"
+                node = definition.node.add(name=name)
+                _make_constant(tf, node, value.reshape(1))
+                nodes[operation.name].input[index] = name
+    return definition
+
+
+def _name_batch_axis(content):
+    """Calls the number of samples "batch" where it is open."""
+    for value in (*content.graph.input, *content.graph.output):
+        for axis in value.type.tensor_type.shape.dim[:1]:
+            if not axis.dim_value:
+                axis.dim_param = "batch"
+
+
+def _make_constant(tf, node, value):
+    node.op = "Const"
+    node.ClearField("attr")
+    proto = tf.make_tensor_proto(value)
+    node.attr["value"].tensor.CopyFrom(proto)
+    node.attr["dtype"].type = proto.dtype
 
 
 @contextlib.contextmanager

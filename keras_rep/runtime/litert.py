@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 from keras_rep.errors import DeployError
+from keras_rep.runtime.batches import batches, joined
 from keras_rep.runtime.files import read_file
 
 
@@ -75,14 +76,11 @@ class TFLiteRunner:
         Raises:
             ValueError: If the names are not those of the file's inputs.
         """
-        rows = list(self._run(samples, lambda outputs: outputs))
-        count = len(next(iter(samples.values())))
+        outputs = joined(list(self._run(samples, dict)), samples)
+        details = self._signature().get_output_details()
         return {
-            name: _dequantize(
-                np.concatenate([row[name] for row in rows])[:count],
-                detail["quantization"],
-            )
-            for name, detail in self._signature().get_output_details().items()
+            name: _dequantize(array, details[name]["quantization"])
+            for name, array in outputs.items()
         }
 
     def tensors(self, samples):
@@ -108,15 +106,16 @@ class TFLiteRunner:
                 chosen += map(int, operator.outputs)
 
         def read(_):
-            return [self.interpreter.get_tensor(index) for index in chosen]
+            return {
+                index: self.interpreter.get_tensor(index) for index in chosen
+            }
 
-        columns = zip(*self._run(samples, read), strict=True)
-        count = len(next(iter(samples.values())))
+        arrays = joined(list(self._run(samples, read)), samples)
         return {
             details[index]["name"]: _dequantize(
-                np.concatenate(arrays)[:count], details[index]["quantization"]
+                array, details[index]["quantization"]
             )
-            for index, arrays in zip(chosen, columns, strict=True)
+            for index, array in arrays.items()
         }
 
     @property
@@ -151,12 +150,7 @@ class TFLiteRunner:
             name: _quantize(samples[name], detail)
             for name, detail in details.items()
         }
-        size = self.batch_size
-        count = len(next(iter(samples.values())))
-        for start in range(0, count, size):
-            # The last batch may be filled up with its last sample.
-            rows = np.minimum(np.arange(start, start + size), count - 1)
-            batch = {name: array[rows] for name, array in quantized.items()}
+        for batch in batches(quantized, self.batch_size):
             yield read(runner(**batch))
 
 

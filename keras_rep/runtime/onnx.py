@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 from keras_rep.errors import DeployError
+from keras_rep.runtime.batches import batches, joined
 from keras_rep.runtime.files import read_file
 
 # The types of images and indices, as ONNX Runtime spells them.
@@ -64,7 +65,7 @@ class ONNXRunner:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-        # The errors of both have no class in common but this one.
+        # The errors of both packages have no class in common but this one.
         except Exception as error:
             raise DeployError(
                 f"ONNX Runtime cannot run '{name}'. Received: {error}. "
@@ -109,17 +110,36 @@ class ONNXRunner:
         return self._run(self._inner, samples)
 
     def _run(self, names, samples):
-        types = {x.name: x for x in self._session.get_inputs()}
-        if set(types) != set(samples):
+        inputs = {x.name: x for x in self._session.get_inputs()}
+        if set(inputs) != set(samples):
             raise ValueError(
                 f"The inputs do not fit the file. Received: {sorted(samples)}. "
-                f"Expected: {sorted(types)}. Use these names."
+                f"Expected: {sorted(inputs)}. Use these names."
             )
         feed = {
-            name: np.asarray(array, NUMPY_TYPES[types[name].type])
+            name: np.asarray(array, NUMPY_TYPES[inputs[name].type])
             for name, array in samples.items()
         }
-        return dict(zip(names, self._session.run(names, feed), strict=True))
+        try:
+            rows = [
+                dict(zip(names, self._session.run(names, batch), strict=True))
+                for batch in batches(feed, self._batch_size(feed))
+            ]
+        # The errors of ONNX Runtime have no class in common but this one.
+        except Exception as error:
+            raise DeployError(
+                f"ONNX Runtime cannot run the file. Received: {error}. "
+                f"Expected it to take inputs of shapes "
+                f"{[array.shape for array in feed.values()]}. Check their "
+                "sizes, and export the model again."
+            ) from error
+        return joined(rows, samples)
+
+    def _batch_size(self, feed):
+        """Number of samples at once: the file's, or all that there are."""
+        first, *_ = self._session.get_inputs()
+        size = first.shape[0] if first.shape else None
+        return size if isinstance(size, int) else len(feed[first.name])
 
 
 def _return_all_tensors(model):
