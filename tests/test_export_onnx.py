@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import pytest
 from arrays import randomize
+from backends import conversion
 from keras import layers
 from rewriting_helpers import functional, inputs_like
 from test_export_tflite import net, samples
@@ -38,6 +39,7 @@ def interface(path):
     }
 
 
+@conversion
 @pytest.mark.parametrize("opset", [13, 18, 22])
 def test_files_compute_what_the_model_does(opset, model, tmp_path):
     path = keras_rep.export_onnx(model, tmp_path / "net.onnx", opset=opset)
@@ -65,6 +67,7 @@ def test_groups_are_in_the_file(model, tmp_path):
     assert groups == [1, 2, 8, 1]
 
 
+@conversion
 @pytest.mark.parametrize(("batch_size", "axis"), [(3, 3), (None, "batch")])
 def test_batch_sizes(batch_size, axis, model, tmp_path):
     path = keras_rep.export_onnx(
@@ -77,6 +80,7 @@ def test_batch_sizes(batch_size, axis, model, tmp_path):
     assert result.max_rel_error["score"] < 2e-6
 
 
+@conversion
 @pytest.mark.parametrize(
     "call",
     [
@@ -102,13 +106,11 @@ def test_what_tf2onnx_stumbles_over(call, tmp_path):
     assert max(result.max_rel_error.values()) < 5e-6
 
 
+@conversion
 def test_groups_in_three_dimensions(tmp_path):
     model = functional(
         lambda x: layers.Conv3D(4, 2, groups=2, name="y")(x), 5, 5, 5, 2
     )
-    if keras.backend.backend() == "torch":
-        pytest.skip("Keras computes no grouped 3-D convolution on PyTorch")
-
     path = exported(model, tmp_path)
 
     result = keras_rep.check(path, model, inputs_like(5, 5, 5, 2))
@@ -127,6 +129,7 @@ def test_open_sizes_stay_open(tmp_path):
         assert result.max_rel_error["map"] < 2e-6
 
 
+@conversion
 def test_an_input_may_be_an_output_twice(tmp_path):
     inputs = keras.Input((4,), name="x")
     y = layers.Dense(3, name="y")(inputs)
@@ -190,6 +193,7 @@ def test_a_broken_file(content, model, tmp_path):
         keras_rep.check(path, model, samples(1))
 
 
+@conversion
 def test_samples_of_another_size(model, tmp_path):
     path = keras_rep.export_onnx(model, tmp_path / "net.onnx")
 

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 from arrays import array, randomize
+from backends import conversion
 from keras import layers
 
 import keras_rep
 from keras_rep import export
-from keras_rep.export import conversion
 from keras_rep.layers import RepConv
 
 
@@ -128,6 +128,7 @@ def test_half_precision_becomes_float32(policy, tmp_path):
     assert half.get_layer("stem").dtype_policy.name == policy
 
 
+@conversion
 def test_representative_data_may_come_in_batches(model, tmp_path):
     contents = []
     batches = (samples()[i : i + 7] for i in range(0, 40, 7))
@@ -160,6 +161,7 @@ def test_plain_models_are_exported_too(tmp_path):
     assert result.runtime_ops == {"CONV_2D": 1}
 
 
+@conversion
 @pytest.mark.parametrize("mode", [None, "int8"])
 def test_batches_of_another_size(mode, model, tmp_path):
     path = exported(model, tmp_path, mode, batch_size=3)
@@ -172,6 +174,7 @@ def test_batches_of_another_size(mode, model, tmp_path):
     assert "SPACE_TO_BATCH_ND" not in result.runtime_ops
 
 
+@conversion
 def test_operations_of_tensorflow_if_asked_for(tmp_path):
     inputs = keras.Input((4, 4))
     model = keras.Model(inputs, keras.ops.inv(inputs))
@@ -196,7 +199,7 @@ def test_a_file_that_differs_gets_no_name(
     def convert_another(plain, *args, **options):
         other = keras.models.clone_model(plain)
         other.set_weights([1.00003 * w for w in plain.get_weights()])
-        return conversion.convert(other, *args, **options)
+        return export.conversion.convert(other, *args, **options)
 
     monkeypatch.setattr(module, "convert", convert_another)
     function = getattr(module, f"export_{name.partition('.')[2]}")
@@ -334,6 +337,7 @@ def exported(model, tmp_path, mode, **options):
 
 
 # Half of the digits of half precision; 8 bits for weights; 8 and 16 for both.
+@conversion
 @pytest.mark.parametrize(
     ("mode", "least_snr"), [("float16", 50), ("dynamic", 25), ("int16x8", 35)]
 )
@@ -349,6 +353,7 @@ def test_other_modes(mode, least_snr, model, tmp_path):
     assert set(result.runtime_ops) == operations | allowed
 
 
+@conversion
 def test_half_precision_has_half_the_size(tmp_path):
     model = keras.Sequential(
         [keras.Input((8, 8, 16)), layers.Conv2D(64, 3), layers.Conv2D(64, 3)]
@@ -365,6 +370,7 @@ def test_half_precision_has_half_the_size(tmp_path):
     assert sizes["dynamic"] < 0.3 * sizes[None]
 
 
+@conversion
 @pytest.mark.parametrize("per_tensor", [False, True])
 def test_scales_of_kernels(per_tensor, model, tmp_path):
     path = exported(model, tmp_path, "int8", per_tensor=per_tensor)
@@ -377,6 +383,7 @@ def test_scales_of_kernels(per_tensor, model, tmp_path):
     assert keras_rep.check(path, model, samples()).snr_db["score"] > 15
 
 
+@conversion
 @pytest.mark.parametrize(
     ("mode", "types", "extra"),
     [

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from arrays import array, randomize
+from backends import conversion
 from keras import layers
 from rewriting_helpers import inputs_like
 
@@ -70,6 +71,7 @@ def test_an_error_shows_where_it_enters(tmp_path):
     assert "block/conv_1" in str(result)
 
 
+@conversion
 def test_int8_rows_are_real_numbers(tmp_path):
     model = net()
     randomize(model)
@@ -88,6 +90,7 @@ def test_int8_rows_are_real_numbers(tmp_path):
     assert all(20 < row.snr_db < 60 for row in rows)
 
 
+@conversion
 def test_without_delegates_the_file_computes_the_same(tmp_path):
     model = net()
     randomize(model)

@@ -14,6 +14,7 @@ from keras_rep.export.arguments import (
 )
 from keras_rep.export.conversion import convert
 from keras_rep.export.files import check_target, write_atomically
+from keras_rep.export.metadata import add_metadata, check_metadata
 from keras_rep.export.quantization import CALIBRATED, FLOAT32, Quantization
 from keras_rep.export.verification import (
     FLOAT16_TOLERANCE,
@@ -38,6 +39,7 @@ def export_tflite(
     output_type=None,
     batch_size=1,
     select_ops=False,
+    metadata=None,
     verify=True,
 ):
     """Deploys a model and writes it to a TFLite file.
@@ -69,6 +71,8 @@ def export_tflite(
         select_ops: Whether operations of TensorFlow's may be in the file where
             TFLite has none. Such a file needs an interpreter with the Flex
             delegate, and is not run here.
+        metadata: `keras_rep.Metadata` for apps: how the input was normalized,
+            names of the classes.
         verify: Whether to compare the deployed model with the model, and the
             file with the deployed model, on random inputs.
 
@@ -107,6 +111,8 @@ def export_tflite(
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)
     plain = plain_model(model, verify)
+    if metadata is not None:
+        check_metadata(metadata, plain)
     content = convert_tflite(
         plain,
         chosen,
@@ -115,6 +121,8 @@ def export_tflite(
         batch_size=batch_size,
         select_ops=select_ops,
     )
+    if metadata is not None:
+        content = add_metadata(content, metadata)
     if verify and not select_ops:
         tolerance = TOLERANCES.get(quantization)
         verify_file(TFLiteRunner(content), plain, names, tolerance)
