@@ -11,6 +11,7 @@ from keras_rep.errors import DeployError
 from keras_rep.export.metadata import Metadata
 from keras_rep.export.onnx import export_onnx
 from keras_rep.export.tflite import export_tflite
+from keras_rep.page import write_report
 from keras_rep.reparameterization import reparameterize
 from keras_rep.report import DeployReport, Equivalence
 
@@ -31,4 +32,5 @@ __all__ = [
     "reparameterize",
     "rules",
     "verify",
+    "write_report",
 ]

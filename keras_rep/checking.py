@@ -128,12 +128,16 @@ def check(path, model, inputs, *, layers=False, delegates=True):
     received = runner(samples)
     predictions = tree.flatten(model.predict(inputs, verbose=0))
     expected = dict(zip(graph.output_names(model), predictions, strict=True))
-    if set(expected) != set(received):
+    ends = [
+        {name: array.shape[1:] for name, array in arrays.items()}
+        for arrays in (expected, received)
+    ]
+    if ends[0] != ends[1]:
         raise ValueError(
             f"File '{path}' and model '{model.name}' do not correspond. "
-            f"Received: a file with the outputs {sorted(received)}, and a "
-            f"model with {sorted(expected)}. Expected the same names. Pass the "
-            "model that was exported, or its deployed form."
+            f"Received: a file with the outputs {ends[1]}, and a model with "
+            f"{ends[0]}. Expected the same names and shapes. Pass the model "
+            "that was exported, or its deployed form."
         )
     pairs = {name: (expected[name], received[name]) for name in expected}
     return CheckResult(

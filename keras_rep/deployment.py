@@ -1,16 +1,14 @@
 """From the training form to plain Keras: `deploy`, `explain`, `verify`."""
 
-import contextlib
 import functools
 import math
-import sys
 import warnings
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_rep import graph
+from keras_rep import graph, progress
 from keras_rep.building import build
 from keras_rep.compiling import compile_like
 from keras_rep.errors import DeployError
@@ -215,29 +213,10 @@ def _rewrite(model, rules):
             "`rules=[keras_rep.rules.deploy_rep_layer]`."
         )
     program = Program(model)
-    with _progress(f"deploying {model.name}") as advance:
+    with progress.count(f"deploying {model.name}") as advance:
         rewrite(program, rules, advance)
         plain = build(program)
     return plain, list(program.outcomes.values())
-
-
-@contextlib.contextmanager
-def _progress(title):
-    """Yields a function that advances a progress line; silent in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}: {task.completed} visits"),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda: progress.advance(task)
 
 
 def _needs_deployment(outcome):

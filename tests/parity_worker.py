@@ -19,14 +19,13 @@ def deploy(folder):
     randomize(model)
     plain = keras_rep.deploy(model)
     plain.save(folder / "plain.keras")
-    data = samples()
-    for mode in (None, "float16", "dynamic", "int8", "int16x8"):
-        keras_rep.export_tflite(
-            model,
-            folder / f"{mode}.tflite",
-            quantization=mode,
-            representative_data=data if mode in ("int8", "int16x8") else None,
-        )
+    keras_rep.export_tflite(model, folder / "plain.tflite")
+    keras_rep.export_tflite(
+        model,
+        folder / "int8.tflite",
+        quantization="int8",
+        representative_data=samples(),
+    )
     keras_rep.export_onnx(model, folder / "plain.onnx")
     arrays = {
         f"net/{index}": array for index, array in enumerate(plain.get_weights())

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. A module imports from its own rank and those before it.
 RANKS = [
-    {"arrays", "backend", "errors"},
+    {"arrays", "backend", "errors", "progress"},
     {"composition", "parts"},
     {"grid", "kernel"},
     {"window"},
@@ -38,8 +38,10 @@ RANKS = [
     {"deployment", "reparameterization"},
     {"difference", "runtime"},
     {"export", "layerwise"},
-    {"checking"},
+    {"checking", "page"},
     {"__init__"},
+    {"cli"},
+    {"__main__"},
 ]
 
 

@@ -1,6 +1,7 @@
 """Examples in the documentation run, and defaults are not said twice."""
 
 import doctest
+import importlib
 import os
 import pathlib
 import re
@@ -20,7 +21,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 def test_docstrings(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = path.relative_to(ROOT).with_suffix("").parts
-    module = sys.modules[".".join(names).removesuffix(".__init__")]
+    module = importlib.import_module(".".join(names).removesuffix(".__init__"))
     context = {**vars(module), "RepConv": keras_rep.layers.RepConv}
     options = doctest.NORMALIZE_WHITESPACE
 

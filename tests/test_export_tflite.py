@@ -174,6 +174,19 @@ def test_batches_of_another_size(mode, model, tmp_path):
     assert "SPACE_TO_BATCH_ND" not in result.runtime_ops
 
 
+@pytest.mark.parametrize("name", ["net.tflite", "net.onnx"])
+def test_a_model_may_be_converted_as_it_is(name, model, tmp_path):
+    export_it = getattr(keras_rep, f"export_{name.partition('.')[2]}")
+
+    path = export_it(model, tmp_path / name, as_is=True)
+
+    result = keras_rep.check(path, model, samples(4))
+    assert result.snr_db["score"] > 100
+    # The branches are all there.
+    counts = result.runtime_ops
+    assert counts.get("ADD", 0) + counts.get("Add", 0) >= 4
+
+
 @conversion
 def test_operations_of_tensorflow_if_asked_for(tmp_path):
     inputs = keras.Input((4, 4))

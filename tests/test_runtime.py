@@ -129,6 +129,16 @@ def test_another_models_file_is_noticed(path):
         keras_rep.check(path, other, DATA)
 
 
+def test_another_shape_is_noticed(path):
+    wide = keras.Sequential(
+        [keras.Input((3,), name="x"), layers.Dense(4, name="y")]
+    )
+    with pytest.raises(ValueError, match=r"\{'y': \(3,\)\}, and a model wi"):
+        keras_rep.check(path, wide, DATA)
+    with pytest.raises(ValueError, match=r"Expected shape \('samples', 3\)"):
+        TFLiteRunner(path)({"x": DATA[:, :2]})
+
+
 def test_other_input_names_are_noticed(path):
     with pytest.raises(ValueError, match=r"Expected: \['x'\]"):
         TFLiteRunner(path)({"image": DATA})

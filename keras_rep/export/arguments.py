@@ -34,13 +34,12 @@ def check_batch_size(batch_size, *others):
         )
 
 
-def plain_model(model, verify):
-    """The model to convert: deployed, and in float32.
-
-    Half precision is a matter of training.
+def float32_model(model, *, as_is, verify):
+    """The model to convert, in float32: half precision is for training.
 
     Args:
         model: A built `keras.Model`.
+        as_is: Whether it is not to be deployed.
         verify: Whether to compare the deployed model with it.
 
     Returns:
@@ -49,7 +48,8 @@ def plain_model(model, verify):
     Raises:
         DeployError: If it cannot be deployed.
     """
-    plain = deploy(model, verify=verify)
-    if graph.compute_dtypes(plain) - {"float32"}:
-        return build(Program(plain), dtype="float32")
-    return plain
+    chosen = model if as_is else deploy(model, verify=verify)
+    is_float32 = not graph.compute_dtypes(chosen) - {"float32"}
+    if is_float32 and graph.is_functional(chosen):
+        return chosen
+    return build(Program(chosen), dtype="float32")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 
 def check_target(path, suffix):
@@ -34,12 +35,16 @@ def check_target(path, suffix):
             f"not exist, '{path.parent}'. Expected an existing folder. Create "
             "it first."
         )
-    if not os.access(path.parent, os.W_OK):
+    try:
+        # Permissions say nothing of read-only disks, or to root.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
         raise ValueError(
-            f"Cannot write '{path}'. Received: a path in a folder that is "
-            f"read-only, '{path.parent}'. Expected a writable folder. Choose "
+            f"Cannot write '{path}'. Received from the system: "
+            f"{error.strerror}. Expected a folder that takes new files. Choose "
             "another one."
-        )
+        ) from error
     return path
 
 

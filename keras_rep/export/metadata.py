@@ -7,6 +7,7 @@ tflite-support, does not go together with a current TensorFlow.
 import dataclasses
 import io
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,8 @@ class Metadata:
     description: str = ""
     author: str = ""
     license: str = ""
-    mean: float | tuple[float, ...] | None = None
-    std: float | tuple[float, ...] | None = None
+    mean: Any = None
+    std: Any = None
     labels: tuple[str, ...] = ()
 
 
@@ -69,12 +70,10 @@ def check_metadata(metadata, model):
             "and 1 for no scale."
         )
     if metadata.mean is not None:
-        sizes = {np.size(metadata.mean), np.size(metadata.std)}
+        pair = [np.ravel(x) for x in (metadata.mean, metadata.std)]
+        sizes = {len(values) for values in pair}
         channels = {x.shape[-1] for x in model.inputs if _is_image(x.shape)}
-        if (
-            sizes - {1} - channels
-            or np.asarray(metadata.std, "float32").min() <= 0
-        ):
+        if sizes - {1} - channels or min(pair[1]) <= 0:
             raise ValueError(
                 f"Invalid normalization. Received: mean={metadata.mean} and "
                 f"std={metadata.std} for images of {sorted(channels)} "

@@ -4,7 +4,7 @@ from keras_rep import graph
 from keras_rep.export.arguments import (
     check_batch_size,
     check_model,
-    plain_model,
+    float32_model,
 )
 from keras_rep.export.conversion import convert
 from keras_rep.export.files import check_target, write_atomically
@@ -15,7 +15,9 @@ from keras_rep.runtime import ONNXRunner
 OPSETS = range(13, 23)
 
 
-def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
+def export_onnx(
+    model, path, *, opset=18, batch_size=None, as_is=False, verify=True
+):
     """Deploys a model and writes it to an ONNX file.
 
     The file is checked by `onnx.checker`, its shapes are inferred, and it is
@@ -31,6 +33,8 @@ def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
         opset: Version of the ONNX operations, 13 to 22.
         batch_size: Number of samples that the file takes at once; `None` for
             any number.
+        as_is: Whether to convert the model without deploying it, to compare
+            with.
         verify: Whether to compare the deployed model with the model, and the
             file with the deployed model, on random inputs.
 
@@ -57,7 +61,7 @@ def export_onnx(model, path, *, opset=18, batch_size=None, verify=True):
         )
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)
-    plain = plain_model(model, verify)
+    plain = float32_model(model, as_is=as_is, verify=verify)
     content = convert(
         plain, "onnx_converter", names, batch_size=batch_size, opset=opset
     )

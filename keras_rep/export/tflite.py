@@ -10,7 +10,7 @@ from keras_rep.errors import DeployError
 from keras_rep.export.arguments import (
     check_batch_size,
     check_model,
-    plain_model,
+    float32_model,
 )
 from keras_rep.export.conversion import convert
 from keras_rep.export.files import check_target, write_atomically
@@ -40,6 +40,7 @@ def export_tflite(
     batch_size=1,
     select_ops=False,
     metadata=None,
+    as_is=False,
     verify=True,
 ):
     """Deploys a model and writes it to a TFLite file.
@@ -73,6 +74,8 @@ def export_tflite(
             delegate, and is not run here.
         metadata: `keras_rep.Metadata` for apps: how the input was normalized,
             names of the classes.
+        as_is: Whether to convert the model without deploying it, to compare
+            with.
         verify: Whether to compare the deployed model with the model, and the
             file with the deployed model, on random inputs.
 
@@ -110,7 +113,7 @@ def export_tflite(
         )
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)
-    plain = plain_model(model, verify)
+    plain = float32_model(model, as_is=as_is, verify=verify)
     if metadata is not None:
         check_metadata(metadata, plain)
     content = convert_tflite(

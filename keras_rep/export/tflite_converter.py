@@ -5,6 +5,7 @@ import warnings
 from keras_rep.errors import DeployError
 from keras_rep.export.quantization import Quantization
 from keras_rep.export.tracing import serving_function, signature_of
+from keras_rep.progress import track
 
 
 def convert(model, samples, names, batch_size, quantization, select_ops):
@@ -93,7 +94,7 @@ def _feeds(signature, samples):
     """Yields the samples in batches, by the names of the inputs."""
     size = signature[0].shape[0]
     count = len(samples[0])
-    for start in range(0, count, size):
+    for start in track(range(0, count, size), "calibrating"):
         # The last batch may be filled up with the first samples.
         rows = [i % count for i in range(start, start + size)]
         yield {

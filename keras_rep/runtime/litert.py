@@ -146,6 +146,16 @@ class TFLiteRunner:
                 f"The inputs do not fit the file. Received: {sorted(samples)}. "
                 f"Expected: {sorted(details)}. Use these names."
             )
+        for name, detail in details.items():
+            # LiteRT would change the file's sizes.
+            received, expected = samples[name].shape, tuple(detail["shape"])
+            if received[1:] != expected[1:]:
+                raise ValueError(
+                    f"The input '{name}' does not fit the file. Received: an "
+                    f"array of shape {received}. Expected shape "
+                    f"{('samples', *map(int, expected[1:]))}. Pass samples of "
+                    "the size that the model was exported for."
+                )
         quantized = {
             name: _quantize(samples[name], detail)
             for name, detail in details.items()

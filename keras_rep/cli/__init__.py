@@ -1,0 +1,1 @@
+"""The command `keras-rep`, a thin skin over the functions of keras_rep."""
