@@ -85,12 +85,12 @@ def read_model(model, is_whole=is_atom):
 
 
 def read_call(step):
-    """Reads what one call of a layer does, as a `Flow`.
+    """Reads what one call of a layer or model does, as a `Flow`.
 
     Raises:
         DeployError: If its `call` cannot be traced.
     """
-    with graph.trace(step.layer, step.args, step.kwargs) as old:
+    with _inside(step.layer, step.args, step.kwargs) as old:
         return _read(old, is_atom)
 
 
@@ -147,11 +147,31 @@ def _follow(old, origins, scope, steps, is_whole):
 
 
 def _opened(stack, layer, args, kwargs):
-    """The graph of a call, for the sizes that the call has, or `None`."""
+    """The graph of a call, or `None` where it cannot be traced."""
     try:
-        return stack.enter_context(graph.trace(layer, args, kwargs))
+        return stack.enter_context(_inside(layer, args, kwargs))
     except DeployError:
         return None
+
+
+@contextlib.contextmanager
+def _inside(layer, args, kwargs):
+    """Yields the graph of a call, for the sizes that the call has.
+
+    A model has a graph already, but maybe of sizes that it leaves open.
+    """
+    with contextlib.ExitStack() as stack:
+        if graph.is_functional(layer):
+            own = stack.enter_context(graph.read(layer))
+            given = _symbols(args, kwargs)
+            if _sizes(tree.flatten(own.inputs)) == _sizes(given):
+                yield own
+                return
+        yield stack.enter_context(graph.trace(layer, args, kwargs))
+
+
+def _sizes(tensors):
+    return [tensor.shape[1:] for tensor in tensors]
 
 
 def _symbols(args, kwargs):
