@@ -107,6 +107,21 @@ def test_what_tf2onnx_stumbles_over(call, tmp_path):
 
 
 @conversion
+def test_zeros_around_negative_numbers_count(tmp_path):
+    """ONNX Runtime 1.31 drops them, where nothing stops it."""
+    inputs = keras.Input((6, 6, 2), name="x")
+    x = -0.5 - layers.Conv2D(3, 1, activation="relu")(inputs)
+    x = layers.ZeroPadding2D(1)(x)
+    model = keras.Model(inputs, layers.MaxPooling2D(3, 2, name="y")(x))
+
+    path = exported(model, tmp_path)
+
+    data = inputs_like(6, 6, 2)
+    assert keras_rep.check(path, model, data).max_rel_error["y"] < 2e-6
+    assert np.max(ONNXRunner(path)({"x": data})["y"]) > -1e-30
+
+
+@conversion
 def test_groups_in_three_dimensions(tmp_path):
     model = functional(
         lambda x: layers.Conv3D(4, 2, groups=2, name="y")(x), 5, 5, 5, 2

@@ -34,6 +34,7 @@ def convert(model, samples, names, batch_size, opset):
     """
     try:
         import onnx
+        import onnx.numpy_helper
         import onnx.version_converter
         import tensorflow as tf
         import tf2onnx
@@ -64,6 +65,7 @@ def convert(model, samples, names, batch_size, opset):
                     "Erfc": (_convert_erfc, []),
                 },
             )
+        _keep_pads(onnx, content.graph)
         _name_batch_axis(content)
         onnx.checker.check_model(content, full_check=True)
         if opset > NEWEST:
@@ -127,6 +129,30 @@ def _frozen(tf, graph):
                 _make_constant(tf, node, value.reshape(1))
                 nodes[operation.name].input[index] = name
     return definition
+
+
+def _keep_pads(onnx, graph):
+    """Keeps ONNX Runtime from merging a Pad into the MaxPool behind it.
+
+    Version 1.31 does so though a maximum ignores its own padding and not the
+    zeros of a Pad. It leaves a Pad of another value than zero alone, such as
+    the least number.
+    """
+    pooled = {node.input[0] for node in graph.node if node.op_type == "MaxPool"}
+    least = np.full((), np.finfo("float32").tiny)
+    name = "least_number"
+    found = [
+        node
+        for node in graph.node
+        if node.op_type == "Pad" and pooled.intersection(node.output)
+    ]
+    values = {x.name: onnx.numpy_helper.to_array(x) for x in graph.initializer}
+    for node in found:
+        if len(node.input) > 2 and values.get(node.input[2], 1) != 0:
+            continue
+        node.input[:] = [*node.input[:2], name, *node.input[3:]]
+    if found and name not in values:
+        graph.initializer.append(onnx.numpy_helper.from_array(least, name))
 
 
 def _name_batch_axis(content):
