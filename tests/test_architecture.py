@@ -38,7 +38,7 @@ RANKS = [
     {"deployment", "reparameterization"},
     {"difference", "runtime"},
     {"export", "layerwise"},
-    {"checking", "page"},
+    {"checking", "models", "page"},
     {"__init__"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,7 @@
+"""Networks of re-parameterizable blocks, and weights of the published ones."""
+
+from keras_rep.models.checkpoint import load_torch_checkpoint
+from keras_rep.models.mobile_one import MobileOne
+from keras_rep.models.repvgg import RepVGG
+
+__all__ = ["MobileOne", "RepVGG", "load_torch_checkpoint"]

@@ -1,0 +1,94 @@
+"""What all networks of this package have in common: input, head, weights."""
+
+import pathlib
+
+import keras
+from keras import layers
+
+
+def make_network(
+    features,
+    name,
+    *,
+    include_top=True,
+    weights=None,
+    input_shape=(224, 224, 3),
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+):
+    """Makes a classifier, or a backbone, out of a function of an image.
+
+    The keyword arguments are those of all functions in `keras_rep.models`, and
+    of `keras.applications`.
+
+    Args:
+        features: Function from an image tensor to a feature map.
+        name: Name of the model.
+        include_top: Whether to end in a classifier.
+        weights: Name of a file with weights: of Keras, ending in
+            `.weights.h5`, or as `load_torch_checkpoint` reads them. `None` for
+            random ones.
+        input_shape: Height, width and channels; `None` for any height or
+            width.
+        pooling: What a backbone ends in: `"avg"`, `"max"`, or `None` for the
+            feature map.
+        classes: Number of classes.
+        classifier_activation: Activation of the classifier.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is unknown, or the weights do not fit.
+    """
+    pools = {
+        "avg": layers.GlobalAveragePooling2D,
+        "max": layers.GlobalMaxPooling2D,
+    }
+    if pooling not in (None, *pools):
+        raise ValueError(
+            f"Unknown pooling. Received: pooling={pooling!r}. Expected one of "
+            f"{(None, *pools)}. Leave it out for the feature map."
+        )
+    inputs = keras.Input(input_shape, name="image")
+    x = features(inputs)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = layers.Dense(
+            classes, activation=classifier_activation, name="classifier"
+        )(x)
+    elif pooling is not None:
+        x = pools[pooling](name="pool")(x)
+    model = keras.Model(inputs, x, name=name)
+    if weights is not None:
+        _load(model, weights)
+    return model
+
+
+def choose(table, variant, family):
+    """The row of a table of configurations.
+
+    Args:
+        table: Dictionary.
+        variant: Key that a user passed.
+        family: Name of the function that the user called.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if variant not in table:
+        raise ValueError(
+            f"Unknown variant of {family}. Received: variant={variant!r}. "
+            f"Expected one of {tuple(table)}. Choose one of these."
+        )
+    return table[variant]
+
+
+def _load(model, weights):
+    from keras_rep.models.checkpoint import load_torch_checkpoint
+
+    if pathlib.Path(weights).name.endswith(".weights.h5"):
+        model.load_weights(weights)
+    else:
+        load_torch_checkpoint(model, weights)
