@@ -10,6 +10,7 @@ from test_layers import assert_close
 import keras_rep
 from keras_rep import models
 from keras_rep.layers import OREPAVGGConv, QARepConv
+from keras_rep.models import repvgg
 from keras_rep.models.checkpoint import match, read_checkpoint
 from keras_rep.models.naming import REPVGG
 
@@ -107,6 +108,37 @@ def test_grouped_variants_have_groups_in_every_other_block():
     assert [x.strides[0] for x in blocks[:6]] == [2, 2, 1, 1, 1, 2]
 
 
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore:Model '.*' has .* layers whose batch")
+def test_numbers_of_parameters_of_repvgg_plus():
+    model = models.RepVGGPlus()
+
+    plain = keras_rep.deploy(models.drop_auxiliary_heads(model), verify=False)
+
+    # 146.063 M and 127.152 M, as published.
+    assert (trainable(model), trainable(plain)) == (146_062_864, 127_151_960)
+
+
+def test_auxiliary_heads_train_and_go(monkeypatch):
+    row = repvgg.Configuration((1, 2, 2, 1), (0.25, 0.25, 0.25, 0.25))
+    monkeypatch.setitem(repvgg.PLUS, "tiny", row)
+    model = small(models.RepVGGPlus, "tiny")
+    names = ("classifier", "auxiliary_1", "auxiliary_2", "auxiliary_3")
+    weights = dict.fromkeys(names, 0.1) | {"classifier": 1.0}
+    model.compile("sgd", "sparse_categorical_crossentropy", weights)
+    x, y = inputs_like(40, 24, 3, count=4), np.arange(4)
+    before = np.array(array(model.get_layer("auxiliary_3").kernel))
+
+    model.train_on_batch(x, dict.fromkeys(names, y))
+
+    assert np.abs(array(model.get_layer("auxiliary_3").kernel) - before).max()
+    main = models.drop_auxiliary_heads(model)
+    plain = keras_rep.deploy(main)
+    assert not [x for x in plain.layers if x.name.startswith("auxiliary")]
+    expected = array(model(x, training=False)["classifier"])
+    assert_close(array(plain(x, training=False)), expected, 5e-6)
+
+
 # Weights of published models.
 
 
@@ -131,13 +163,12 @@ def checkpoint():
     return official(model, REPVGG)
 
 
-def repvgg():
-    model = models.RepVGG("A0", input_shape=(32, 32, 3), classes=5)
-    return model
+def repvgg_a0():
+    return models.RepVGG("A0", input_shape=(32, 32, 3), classes=5)
 
 
 def test_official_names(checkpoint):
-    model = repvgg()
+    model = repvgg_a0()
 
     values = match(model, checkpoint)
 
@@ -190,7 +221,7 @@ def test_files(checkpoint, suffix, tmp_path):
 def test_a_checkpoint_that_does_not_fit_changes_nothing(
     checkpoint, change, message, tmp_path
 ):
-    model = repvgg()
+    model = repvgg_a0()
     before = [np.array(array(v)) for v in model.variables]
     tensors = dict(checkpoint)
     change(tensors)

@@ -2,6 +2,12 @@
 
 from keras_rep.models.checkpoint import load_torch_checkpoint
 from keras_rep.models.mobile_one import MobileOne
-from keras_rep.models.repvgg import RepVGG
+from keras_rep.models.repvgg import RepVGG, RepVGGPlus, drop_auxiliary_heads
 
-__all__ = ["MobileOne", "RepVGG", "load_torch_checkpoint"]
+__all__ = [
+    "MobileOne",
+    "RepVGG",
+    "RepVGGPlus",
+    "drop_auxiliary_heads",
+    "load_torch_checkpoint",
+]

@@ -5,6 +5,8 @@ import pathlib
 import keras
 from keras import layers
 
+from keras_rep.models.checkpoint import load_torch_checkpoint
+
 
 def make_network(
     features,
@@ -62,7 +64,7 @@ def make_network(
         x = pools[pooling](name="pool")(x)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        _load(model, weights)
+        load_weights(model, weights)
     return model
 
 
@@ -85,10 +87,13 @@ def choose(table, variant, family):
     return table[variant]
 
 
-def _load(model, weights):
-    from keras_rep.models.checkpoint import load_torch_checkpoint
+def load_weights(model, path):
+    """Loads weights of Keras, or of a PyTorch model.
 
-    if pathlib.Path(weights).name.endswith(".weights.h5"):
-        model.load_weights(weights)
+    Raises:
+        ValueError: If they do not fit.
+    """
+    if pathlib.Path(path).name.endswith(".weights.h5"):
+        model.load_weights(path)
     else:
-        load_torch_checkpoint(model, weights)
+        load_torch_checkpoint(model, path)
