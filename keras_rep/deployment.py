@@ -65,7 +65,7 @@ def deploy(model, *, rules=None, verify=True, strict=True):
     >>> type(plain.get_layer("stem")).__name__
     'Conv2D'
     """
-    plain, outcomes = _rewrite(model, rules)
+    plain, outcomes = rewrite_model(model, rules)
     stays = [outcome for outcome in outcomes if _needs_deployment(outcome)]
     if strict and stays:
         reasons = "".join(
@@ -150,7 +150,7 @@ def explain(model, *, rules=None):
     >>> explain(model).replaced
     ('stem',)
     """
-    _, outcomes = _rewrite(model, rules)
+    _, outcomes = rewrite_model(model, rules)
     return summarize(model, outcomes)
 
 
@@ -198,7 +198,20 @@ def verify(model, plain, inputs=None):
     return Equivalence(float(absolute), float(relative), epsilon**0.5)
 
 
-def _rewrite(model, rules):
+def rewrite_model(model, rules):
+    """Deploys a model without comparing it, for all that needs to know how.
+
+    Args:
+        model: A built `keras.Model`. It is not changed.
+        rules: Rules to apply, as for `deploy`.
+
+    Returns:
+        The new model, and a list of `keras_rep.calls.Outcome`.
+
+    Raises:
+        ValueError: If the model is no Keras model, or a rule no function.
+        DeployError: If the model cannot be traced.
+    """
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"Cannot deploy an object of type {type(model).__name__}. "

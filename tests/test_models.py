@@ -10,7 +10,7 @@ from test_layers import assert_close
 import keras_rep
 from keras_rep import models
 from keras_rep.layers import OREPAVGGConv, QARepConv
-from keras_rep.models import repvgg
+from keras_rep.models import mobile_one, repvgg
 from keras_rep.models.checkpoint import match, read_checkpoint
 from keras_rep.models.naming import REPVGG
 
@@ -20,9 +20,19 @@ needs_torch = pytest.mark.skipif(
 )
 
 
-def small(make, *args, **options):
-    """A net with statistics that show mistakes, and finite after 43 layers."""
-    model = make(*args, input_shape=(40, 24, 3), classes=5, **options)
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    """Another variant of each family, with a few narrow blocks."""
+    row = repvgg.Configuration((1, 2, 2, 1), (0.125,) * 4, groups=2)
+    for table in (repvgg.CONFIGURATIONS, repvgg.PLUS):
+        monkeypatch.setitem(table, "tiny", row)
+    row = mobile_one.Configuration((0.125,) * 4, 2, (0, 1, 0, 1), (1, 2, 1, 1))
+    monkeypatch.setitem(mobile_one.CONFIGURATIONS, "tiny", row)
+
+
+def small(make, **options):
+    """A net with statistics that show mistakes."""
+    model = make("tiny", input_shape=(40, 24, 3), classes=5, **options)
     rng = np.random.default_rng(0)
     ranges = {
         "gamma": (-0.5, 0.5),
@@ -119,13 +129,12 @@ def test_numbers_of_parameters_of_repvgg_plus():
     assert (trainable(model), trainable(plain)) == (146_062_864, 127_151_960)
 
 
-def test_auxiliary_heads_train_and_go(monkeypatch):
-    row = repvgg.Configuration((1, 2, 2, 1), (0.25, 0.25, 0.25, 0.25))
-    monkeypatch.setitem(repvgg.PLUS, "tiny", row)
-    model = small(models.RepVGGPlus, "tiny")
+def test_auxiliary_heads_train_and_go():
+    model = small(models.RepVGGPlus)
     names = ("classifier", "auxiliary_1", "auxiliary_2", "auxiliary_3")
     weights = dict.fromkeys(names, 0.1) | {"classifier": 1.0}
-    model.compile("sgd", "sparse_categorical_crossentropy", weights)
+    losses = dict.fromkeys(names, "sparse_categorical_crossentropy")
+    model.compile("sgd", losses, weights)
     x, y = inputs_like(40, 24, 3, count=4), np.arange(4)
     before = np.array(array(model.get_layer("auxiliary_3").kernel))
 
@@ -193,7 +202,7 @@ def test_files(checkpoint, suffix, tmp_path):
     if suffix == ".npz":
         np.savez(path, **tensors)
     else:
-        pytest.importorskip("safetensors").numpy.save_file(
+        pytest.importorskip("safetensors.numpy").save_file(
             {n: np.ascontiguousarray(x) for n, x in tensors.items()}, path
         )
 

@@ -10,6 +10,7 @@ import subprocess
 import keras
 import pytest
 from arrays import randomize
+from cases import CASES
 from keras import layers, ops
 
 import keras_rep.layers as rep
@@ -17,10 +18,12 @@ from keras_rep.page import page as page_module
 from keras_rep.page import write_report
 from keras_rep.page.comparison import compare
 from keras_rep.page.costs import cost_of, total_cost
+from keras_rep.page.drawing import describe
 from keras_rep.page.flow import read_model
 from keras_rep.page.guidelines import measure
 from keras_rep.page.layout import arrange
 from keras_rep.runtime import Latency
+from keras_rep.terms import Chain, Identity, Sum, Term
 
 # Elements of an image of 8×8 pixels and 4 channels, and of a norm's weights.
 IMAGE, NORM = 8 * 8 * 4, 4 * 4
@@ -137,6 +140,15 @@ def test_nested_models_count_for_every_call(pixels):
     assert total_cost(flow).memory == (2 + 2 + 3) * IMAGE
 
 
+def test_models_that_are_always_in_training_are_read():
+    inputs = keras.Input((8, 8, 4))
+    norm = layers.BatchNormalization()(inputs, training=True)
+    inner = keras.Model(inputs, norm)
+    model = keras.Model(inputs, inner(inputs))
+
+    assert total_cost(read_model(model)).memory == 2 * IMAGE + NORM
+
+
 def test_branches_of_rep_conv():
     received = cost(rep.RepConv(4, activation="relu"))
 
@@ -226,6 +238,54 @@ def test_reserved_channels_and_a_gate():
     ]
 
 
+class Mixed(rep.TermLayer):
+    """An identity, and two 3×3 convolutions that are one kernel."""
+
+    def make_term(self, channels):
+        chain = Chain(self.make_conv(8, 3), self.make_conv(self.filters, 3))
+        return Sum(chain=chain, identity=Identity())
+
+
+def test_an_identity_costs_nothing_and_chains_may_be_one_kernel():
+    kernel, add = cost(Mixed(4, 5)).operations
+
+    assert kernel.memory == 2 * IMAGE + 25 * 16
+    assert add.memory == 3 * IMAGE
+
+
+class Halved(rep.TermLayer):
+    """A convolution and a term of its own."""
+
+    def make_term(self, channels):
+        return Chain(self.make_conv(self.filters, 1), Half())
+
+
+class Half(Term):
+    """Half of the image."""
+
+    def call(self, inputs, training=None):
+        return inputs / 2
+
+
+def test_a_term_of_ones_own_is_one_operation():
+    _, half = cost(Halved(6)).operations
+
+    assert half.memory == 2 * 64 * 6
+    assert half.channels is None
+
+
+def test_a_residual_block_without_a_shortcut():
+    received = cost(rep.RMInvertedResidual(6, strides=2))
+
+    assert len(received.operations) == received.depth == 6
+    # The expanded image, its normalization, and what reads it.
+    wide, small = 6 * IMAGE, 16 * 6
+    memory = (IMAGE + 3 * wide) + (wide + 3 * 16 * 24)
+    memory += 16 * 24 + small + 2 * small
+    weights = 4 * 24 + 4 * 24 + 9 * 24 + 4 * 24 + 24 * 6 + 4 * 6
+    assert received.memory == memory + weights
+
+
 def test_a_residual_block_with_a_projection():
     received = cost(rep.RMBlock(6, strides=2))
 
@@ -235,6 +295,25 @@ def test_a_residual_block_with_a_projection():
     projection = 16 * 4 + small + 24 + 2 * small + norm
     assert received.memory == row + projection + 3 * small
     assert received.depth == 5
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if "se_ratio" not in case.arguments],
+    ids=str,
+)
+def test_operations_make_up_the_multiply_adds(case):
+    layer, shape = case.make(), (9, 12, case.channels)
+    layer.build((None, *shape))
+
+    operations = cost(layer, shape=shape).operations
+
+    # Every weight of these convolutions meets every pixel of its filter.
+    assert sum(
+        x.weights // x.channels.outputs * x.writes
+        for x in operations
+        if x.channels is not None
+    ) == layer.multiply_adds((None, *shape))
 
 
 @pytest.fixture
@@ -295,6 +374,15 @@ def test_guidelines_of_nothing():
     assert unknown.share is unknown.excess is None
 
 
+def test_depthwise_is_one_channel_in_each_group():
+    single = measure(cost(layers.Conv2D(4, 1), shape=(8, 8, 1)))
+    depthwise = measure(cost(layers.DepthwiseConv2D(1)))
+
+    assert (single.pointwise, single.depthwise) == (1, 0)
+    assert single.ratio == 4.0
+    assert (depthwise.pointwise, depthwise.depthwise) == (0, 1)
+
+
 def test_a_strided_convolution_has_no_least_memory_access():
     assert measure(cost(layers.Conv2D(16, 1, strides=2))).excess == 0.0
 
@@ -308,6 +396,18 @@ def test_memory_access_before_and_after(net):
     assert pair["relu"] == [2 * IMAGE, 0]
     assert pair["point"] == [point, point]
     assert pair["norm"] == [8 * IMAGE + 64, 0]
+
+
+def test_a_gate_costs_as_much_after_as_before():
+    model = keras.Sequential(
+        [keras.Input((8, 8, 4)), rep.RepConv(4, se_ratio=0.5)]
+    )
+    randomize(model)
+
+    (row,) = compare(model, None).rows
+
+    before, after = (cost.operations for cost in row.costs)
+    assert [x.memory for x in after[1:5]] == [x.memory for x in before[-4:]]
 
 
 def test_boxes_go_with_the_rows_they_came_from():
@@ -332,6 +432,16 @@ def test_boxes_go_with_the_rows_they_came_from():
     assert comparison.after.rows == [(), (0, 1, 2), (3,)]
     assert comparison.before.layer_count == 5
     assert comparison.after.layer_count == 3
+
+
+def test_shared_layers_count_once_but_cost_twice():
+    inputs, relu = keras.Input((8, 8, 4)), layers.ReLU()
+    model = keras.Model(inputs, relu(relu(inputs)))
+
+    comparison = compare(model, None)
+
+    assert comparison.before.layer_count == 2
+    assert comparison.rows[0].costs[1].memory == 4 * IMAGE
 
 
 def test_layout_of_a_branch():
@@ -382,6 +492,38 @@ def test_a_row_of_layers_is_straight():
 
     assert places.centres == [50.0] * 4
     assert places.width == 100
+
+
+def test_boxes_say_what_layers_are():
+    described = [
+        describe(layer)
+        for layer in (
+            layers.Conv2D(8, (3, 1), strides=2),
+            layers.Conv2D(8, 1, strides=(1, 2)),
+            layers.DepthwiseConv2D(3),
+            layers.Dense(7),
+            layers.ReLU(),
+        )
+    ]
+
+    assert described == [
+        "Conv2D 3×1 /2 → 8",
+        "Conv2D 1×1 /1×2 → 8",
+        "DepthwiseConv2D 3×3",
+        "Dense → 7",
+        "ReLU",
+    ]
+
+
+def test_long_names_are_cut(tmp_path):
+    name = "long_" * 9 + "end"
+    model = keras.Sequential([keras.Input((4,)), layers.ReLU(name=name)])
+
+    path = write_report(model, tmp_path / "report.html")
+
+    text = path.read_text(encoding="utf-8")
+    assert f">…{name[-26:]}</text>" in text
+    assert f"<title>{name}\nReLU\noutput 4</title>" in text
 
 
 class Checker(html.parser.HTMLParser):
@@ -488,7 +630,13 @@ def test_states_of_boxes(page):
 def test_names_are_escaped(tmp_path):
     name = "a<script>&\"'b"
     model = keras.Sequential(
-        [keras.Input((8, 8, 4)), rep.RepConv(4, name=name)], name=f"net {name}"
+        [
+            keras.Input((8, 8, 4)),
+            layers.Conv2D(4, 1, name=name),
+            # The table names the layer that takes it up.
+            layers.BatchNormalization(),
+        ],
+        name=f"net {name}",
     )
     randomize(model)
     path = tmp_path / "report.html"
@@ -500,7 +648,8 @@ def test_names_are_escaped(tmp_path):
     assert "<script>&" not in path.read_text(encoding="utf-8")
     text = "".join(parsed.text)
     assert text.count(f"net {name}") == 2
-    assert name in text.replace(f"net {name}", "")
+    assert f"part of '{name}'" in text
+    assert name in text.replace(f"net {name}", "").replace(f"'{name}'", "")
 
 
 def test_unknown_numbers_are_question_marks(tmp_path):
@@ -511,7 +660,8 @@ def test_unknown_numbers_are_question_marks(tmp_path):
 
     text = path.read_text(encoding="utf-8")
     assert "? → ?" in text
-    assert '<td class="number" data-value="">?</td>' in text
+    # Multiply-adds and memory access, before and after.
+    assert 4 * '<td class="number" data-value="">?</td>' in text
 
 
 def test_measured_files(net, tmp_path, monkeypatch):
@@ -601,6 +751,10 @@ seen.byText = click(0);
 seen.ascending = click(3);
 seen.descending = click(3);
 seen.none = click(3);
+["0.5", "", "0.25", "1e-05", "10", "9"].forEach((value, index) => {
+  table.tBodies[0].rows[index].cells[3].dataset.value = value;
+});
+seen.numbers = [click(3).names, click(3).names, click(3).names];
 const [before, after] = document.querySelectorAll(".view");
 const marked = (view) => [...view.querySelectorAll(".box.marked title")].map(
   (title) => title.textContent.split("\\n")[0]);
@@ -667,6 +821,9 @@ def test_the_page_in_a_browser(page, tmp_path):
     assert seen["descending"]["names"] == ascending[::-1]
     assert seen["none"]["names"] == start
     assert set(seen["none"]["sorts"]) == {"none"}
+    # As numbers, and what is unknown always at the end.
+    rising = ["norm", "point", "block", "grouped", "depthwise"]
+    assert seen["numbers"][:2] == [[*rising, "relu"], [*rising[::-1], "relu"]]
     assert seen["pointed"] == [["point", "norm"], ["point"]]
     assert seen["left"] == [[], []]
     assert seen["held"] == [["norm"], ["point"]]

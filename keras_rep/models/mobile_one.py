@@ -5,9 +5,6 @@ import dataclasses
 from keras_rep.layers import MobileOneConv
 from keras_rep.models.network import choose, make_network
 
-# Pairs of a depthwise and a pointwise block in each stage.
-BLOCKS = (2, 8, 10, 1)
-
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
@@ -18,11 +15,13 @@ class Configuration:
         branches: Number of k×k branches of each block.
         gated: Number of pairs with squeeze-and-excitation at the end of each
             stage.
+        pairs: Number of pairs of a depthwise and a pointwise block in each.
     """
 
     widths: tuple
     branches: int = 1
     gated: tuple = (0, 0, 0, 0)
+    pairs: tuple = (2, 8, 10, 1)
 
 
 CONFIGURATIONS = {
@@ -85,7 +84,7 @@ def MobileOne(
         stem = min(64, int(64 * row.widths[0]))
         x = block(x, "stem", stem, 3, 2, **branches)
         channels = stem
-        for stage, count in enumerate(BLOCKS):
+        for stage, count in enumerate(row.pairs):
             filters = int(64 * 2**stage * row.widths[stage])
             for pair in range(count):
                 is_gated = pair >= count - row.gated[stage]

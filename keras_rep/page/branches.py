@@ -28,6 +28,7 @@ from keras_rep.terms import (
     ChannelScale,
     Concat,
     Conv,
+    Dirac,
     Identity,
     Merged,
     Norm,
@@ -121,8 +122,9 @@ def _(term: Conv, pixels, samples):
     return _convolution(term, pixels, samples, term.count_params())
 
 
-@term_cost.register
-def _(term: Merged, pixels, samples):
+@term_cost.register(Dirac)
+@term_cost.register(Merged)
+def _(term, pixels, samples):
     return _convolution(term, pixels, samples, _kernel_weights(term))
 
 

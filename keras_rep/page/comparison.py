@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from keras_rep.deployment import _rewrite, verify
+from keras_rep.deployment import rewrite_model, verify
 from keras_rep.page.costs import cost_of, total_cost
 from keras_rep.page.flow import read_model
 from keras_rep.page.operations import Cost, in_a_row
@@ -82,7 +82,7 @@ def compare(model, rules):
         ValueError: If the model is no Keras model, or the rules are none.
         DeployError: If the model cannot be traced.
     """
-    plain, outcomes = _rewrite(model, rules)
+    plain, outcomes = rewrite_model(model, rules)
     report = summarize(model, outcomes)
     old = {id(outcome.layer): (i,) for i, outcome in enumerate(outcomes)}
     new = _rows_by_layer(outcomes)
@@ -102,7 +102,7 @@ def _rows_by_layer(outcomes):
     for index, outcome in enumerate(outcomes):
         home = outcome
         for _ in outcomes:
-            if home.emitted or home.home not in indices:
+            if home.home not in indices:
                 break
             home = outcomes[indices[home.home]]
         if home is not outcome:

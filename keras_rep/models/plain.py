@@ -1,0 +1,51 @@
+"""What the residual networks take of plain Keras layers."""
+
+import keras
+from keras import layers
+
+
+def max_pool(x, padding, name):
+    """Max-pools 3×3 windows, two pixels apart, of an image behind a ReLU.
+
+    Args:
+        x: Image tensor, nowhere negative.
+        padding: `"centered"` or `"same"`.
+        name: Name of the layer.
+    """
+    if padding == "same":
+        return layers.MaxPooling2D(3, 2, "same", name=name)(x)
+    # Every window has a pixel of the image, and none of those is below zero.
+    x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    return layers.MaxPooling2D(3, 2, name=name)(x)
+
+
+def squeeze_excite(x, ratio, name):
+    """Multiplies each channel by a number that the whole image's means give.
+
+    Hu et al. 2017, arXiv 1709.01507.
+
+    Args:
+        x: Image tensor.
+        ratio: Hidden units as a share of the channels.
+        name: Beginning of the layers' names.
+
+    Raises:
+        ValueError: If no hidden unit is left.
+    """
+    is_last = keras.config.image_data_format() == "channels_last"
+    channels = x.shape[-1 if is_last else 1]
+    hidden = int(channels * ratio)
+    if hidden < 1:
+        raise ValueError(
+            f"Squeeze-and-excitation has no hidden unit. Received: se_ratio="
+            f"{ratio} for {channels} channels. Expected at least one. Use a "
+            "larger ratio or a larger width."
+        )
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
+    gate = layers.Conv2D(hidden, 1, activation="relu", name=f"{name}_reduce")(
+        gate
+    )
+    gate = layers.Conv2D(
+        channels, 1, activation="sigmoid", name=f"{name}_expand"
+    )(gate)
+    return layers.Multiply(name=name)([x, gate])
