@@ -12,7 +12,7 @@ from keras_rep import models
 from keras_rep.layers import OREPAVGGConv, QARepConv
 from keras_rep.models import mobile_one, repvgg
 from keras_rep.models.checkpoint import match, read_checkpoint
-from keras_rep.models.naming import REPVGG
+from keras_rep.models.naming_repvgg import REPVGG
 
 needs_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch",

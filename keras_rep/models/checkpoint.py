@@ -6,10 +6,20 @@ import pathlib
 import numpy as np
 
 from keras_rep.errors import DeployError
-from keras_rep.models.naming import NAMINGS
+from keras_rep.models import naming_mobile, naming_repvgg, naming_resnet
 
-# What a checkpoint holds that no inference needs.
-IGNORED = ("num_batches_tracked",)
+NAMINGS = (
+    *naming_repvgg.NAMINGS,
+    *naming_resnet.NAMINGS,
+    *naming_mobile.NAMINGS,
+)
+# What a checkpoint holds that no network here has as a variable.
+IGNORED = (
+    "num_batches_tracked",
+    "id_tensor",
+    "weight_orepa_avg_avg",
+    "weight_orepa_prior",
+)
 # Under which names training scripts put the weights, the averaged ones first.
 NESTS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "module")
 

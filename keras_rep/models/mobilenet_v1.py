@@ -1,6 +1,6 @@
 """MobileNet, the first version."""
 
-from keras_rep.models.mobile_blocks import divisible, make_block
+from keras_rep.models.blocks import divisible, make_block
 from keras_rep.models.network import make_network
 
 # Filters, number of blocks, strides of the first one.

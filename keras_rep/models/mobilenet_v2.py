@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from keras_rep.models.mobile_blocks import divisible, make_block
+from keras_rep.models.blocks import divisible, make_block
 from keras_rep.models.network import make_network
 
 # Expansion, filters, number of blocks, strides of the first one.

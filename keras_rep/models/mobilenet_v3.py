@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import layers
 
-from keras_rep.models.mobile_blocks import activate, divisible, make_block
+from keras_rep.models.blocks import activate, divisible, make_block
 from keras_rep.models.network import choose, make_network
 
 # Of the moving averages, as the published weights were trained.

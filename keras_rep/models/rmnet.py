@@ -86,7 +86,9 @@ def RMResNet(variant="50", *, width=1, padding="centered", **options):
     """ResNet that deploys to a straight row of convolutions.
 
     It trains as `ResNet` does. Deployed, every block hands its input on in
-    channels of its convolutions, and there is nothing to add.
+    channels of its convolutions, and there is nothing to add. That takes more
+    parameters: 20 million in place of 12 for `"18"`, but 277 in place of 26 for
+    `"50"`, whose 3×3 are dense, and 58 in place of 25 for ResNeXt.
 
     Args:
         variant: One of `ResNet`.

@@ -3,7 +3,7 @@
 from keras import layers
 
 from keras_rep.layers.arguments import one_of
-from keras_rep.models.mobile_blocks import make_block
+from keras_rep.models.blocks import make_block
 from keras_rep.models.network import choose, make_network
 
 # Convolutions of each of the five stages.

@@ -1,4 +1,4 @@
-"""What the mobile networks have in common: one convolution, and widths."""
+"""One convolution of a network, plain or a block, and its width."""
 
 from keras import initializers, layers
 
