@@ -3,6 +3,7 @@
 This is the only module that touches Keras' private graph attributes.
 """
 
+import collections
 import contextlib
 import dataclasses
 import inspect
@@ -155,7 +156,20 @@ def trace(layer, args, kwargs):
         (inner, len(inner._inbound_nodes), len(inner._outbound_nodes))
         for inner in layer._flatten_layers()
     ]
-    args, kwargs = tree.map_structure(_input_like, (args, kwargs))
+    taken: collections.Counter[str] = collections.Counter()
+
+    def input_like(value):
+        if not is_symbol(value):
+            return value
+        # One tensor may be passed twice.
+        taken[value.name] += 1
+        number = taken[value.name] - 1
+        name = f"{value.name}_{number}" if number else value.name
+        return keras.Input(
+            batch_shape=value.shape, dtype=value.dtype, name=name
+        )
+
+    args, kwargs = tree.map_structure(input_like, (args, kwargs))
     signature = inspect.signature(layer.call)
     given = signature.bind_partial(*args, **kwargs).arguments
     if "training" in signature.parameters and "training" not in given:
@@ -284,11 +298,3 @@ def _graph(model):
         if not node.is_input
     ]
     return Graph(nodes, model._inputs_struct, model._outputs_struct)
-
-
-def _input_like(value):
-    if not is_symbol(value):
-        return value
-    return keras.Input(
-        batch_shape=value.shape, dtype=value.dtype, name=value.name
-    )

@@ -10,6 +10,7 @@ from test_deploy import deployed, kinds
 from test_layers import assert_close
 
 import keras_rep
+from keras_rep.layers import RepConv
 
 # Rounding of a few layers in a row.
 TOLERANCE = 5e-6
@@ -80,6 +81,29 @@ def test_a_model_that_pins_a_layer_is_refused():
 
     with pytest.raises(keras_rep.DeployError, match="'norm' with `training"):
         keras_rep.deploy(model)
+
+
+@keras.saving.register_keras_serializable("tests")
+class TwoSides(layers.Layer):
+    """A user's layer of two inputs."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = RepConv(4, name="conv")
+
+    def build(self, left_shape, right_shape):
+        self.conv.build(left_shape)
+
+    def call(self, left, right):
+        return self.conv(left) - 2 * right
+
+
+def test_one_tensor_may_be_passed_twice():
+    inputs = keras.Input((9, 8, 4))
+    x = layers.ReLU()(inputs)
+    model = keras.Model(inputs, TwoSides(name="sides")(x, x))
+
+    deployed(model, inputs_like(9, 8, 4))
 
 
 @pytest.mark.parametrize(
