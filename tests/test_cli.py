@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 from arrays import randomize
+from backends import conversion
 from keras import layers
 
 import keras_rep
@@ -49,10 +50,6 @@ class Gate(keras.layers.Layer):
 
 NUMBER = 3
 """
-converting = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="converting takes a child process, which test_export_tflite tries",
-)
 
 
 def net(*inner, classes=5, size=12, fresh=False):
@@ -271,7 +268,7 @@ def test_layers_of_the_users_own(call, folder, tmp_path, monkeypatch):
         call(name, "gate.keras", *out, "--custom", "gates:Gate")
 
 
-@converting
+@conversion
 @pytest.mark.parametrize(
     ("options", "least_snr"),
     [
@@ -300,7 +297,7 @@ def test_export_and_check(call, tmp_path, options, least_snr):
     assert os.listdir(tmp_path) == ["m.tflite"]
 
 
-@converting
+@conversion
 @pytest.mark.parametrize("name", ["m.tflite", "m.onnx"])
 def test_export_without_deploying(call, tmp_path, name):
     numbers = []
@@ -315,7 +312,7 @@ def test_export_without_deploying(call, tmp_path, name):
     assert numbers[1] >= numbers[0] + 2
 
 
-@converting
+@conversion
 def test_export_what_is_not_verified(call, tmp_path):
     target = tmp_path / "m.tflite"
 
@@ -324,7 +321,7 @@ def test_export_what_is_not_verified(call, tmp_path):
     assert target.stat().st_size
 
 
-@converting
+@conversion
 def test_export_to_onnx(call, tmp_path):
     target = tmp_path / "m.onnx"
 
@@ -336,7 +333,7 @@ def test_export_to_onnx(call, tmp_path):
     assert json.loads(call(*check))["snr_db"]["score"] > 100
 
 
-@converting
+@conversion
 def test_ranges_come_from_normalized_images(call, tmp_path):
     target = tmp_path / "m.tflite"
     normalize = ("--scale", "1/127.5", "--mean", "1,1,1", "--std", "0.5")
@@ -379,9 +376,6 @@ def test_bench(call):
     assert "threads: 2" in lines
 
 
-@pytest.mark.skipif(
-    not hasattr(keras_rep, "write_report"), reason="not written yet"
-)
 def test_report(call, tmp_path):
     target = tmp_path / "r.html"
 
@@ -618,7 +612,7 @@ overwriting = pytest.mark.parametrize(
     "arguments",
     [
         pytest.param(DEPLOY_OVER, id="deploy"),
-        pytest.param(EXPORT_OVER, id="export", marks=converting),
+        pytest.param(EXPORT_OVER, id="export", marks=conversion),
     ],
 )
 
