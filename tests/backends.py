@@ -9,3 +9,8 @@ conversion = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="any other backend leaves it to a child process on TensorFlow",
 )
+
+beside_torch = pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="PyTorch may crash where it is imported after TensorFlow",
+)

@@ -392,7 +392,7 @@ def test_what_report_hands_on(call, tmp_path, monkeypatch):
         path.write_text("page")
         calls.append((model.name, options))
 
-    monkeypatch.setattr(keras_rep, "write_report", write_report, raising=False)
+    monkeypatch.setattr(keras_rep, "write_report", write_report)
     (tmp_path / "model.tflite").touch()
     other = str(tmp_path / "model.tflite")
 

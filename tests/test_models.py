@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from arrays import array
+from backends import beside_torch
 from rewriting_helpers import inputs_like
 from test_layers import assert_close
 
@@ -13,11 +14,6 @@ from keras_rep.layers import OREPAVGGConv, QARepConv
 from keras_rep.models import mobile_one, repvgg
 from keras_rep.models.checkpoint import match, read_checkpoint
 from keras_rep.models.naming_repvgg import REPVGG
-
-needs_torch = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="PyTorch must be imported before TensorFlow, which Keras imports",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -70,29 +66,19 @@ def test_numbers_of_parameters(make, counts):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "shape"),
     [
-        {},
-        {"include_top": False},
-        {"include_top": False, "pooling": "max"},
-        {"classes": 7, "classifier_activation": None, "name": "net"},
+        ({}, (1000,)),
+        ({"include_top": False}, (2, 3, 1280)),
+        ({"include_top": False, "pooling": "max"}, (1280,)),
+        ({"classes": 7, "name": "net"}, (7,)),
     ],
-    ids=["top", "map", "pooled", "logits"],
+    ids=["top", "map", "pooled", "classes"],
 )
-def test_the_interface_of_keras_applications(options):
+def test_the_interface_of_keras_applications(options, shape):
     model = models.RepVGG("A0", input_shape=(64, 96, 3), **options)
 
-    ends = {"top": (1000,), "logits": (7,), "pooled": (1280,)}
-    name = (
-        "top"
-        if not options
-        else "logits"
-        if "classes" in options
-        else "pooled"
-        if "pooling" in options
-        else "map"
-    )
-    assert model.output_shape == (None, *ends.get(name, (2, 3, 1280)))
+    assert model.output_shape == (None, *shape)
     assert model.name == options.get("name", "repvgg_a0")
 
 
@@ -259,7 +245,7 @@ def test_broken_files(name, content, message, tmp_path):
         read_checkpoint(tmp_path / name)
 
 
-@needs_torch
+@beside_torch
 def test_a_file_that_would_run_code(tmp_path):
     import torch  # noqa: TID251
 
@@ -273,7 +259,7 @@ def test_a_file_that_would_run_code(tmp_path):
         read_checkpoint(tmp_path / "w.pth")
 
 
-@needs_torch
+@beside_torch
 @pytest.mark.parametrize("nest", ["state_dict", "model_ema"])
 def test_what_training_scripts_save(nest, tmp_path):
     import torch  # noqa: TID251
@@ -287,7 +273,7 @@ def test_what_training_scripts_save(nest, tmp_path):
     assert len(tensors) == 1
 
 
-@needs_torch
+@beside_torch
 @pytest.mark.parametrize(
     ("name", "make"),
     [

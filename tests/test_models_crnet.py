@@ -1,9 +1,9 @@
 """CRNet: its sizes, and its layers against PyTorch."""
 
-import keras
 import numpy as np
 import pytest
 from arrays import array, randomize, run
+from backends import beside_torch
 from model_checks import (
     assert_deploys,
     assert_trains,
@@ -145,10 +145,7 @@ def torch_crnet(torch, model, x):
     return x.sigmoid()
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="PyTorch may crash where it is imported after TensorFlow",
-)
+@beside_torch
 def test_against_pytorch():
     torch = pytest.importorskip("torch")
     model = SMALL["plain"]()

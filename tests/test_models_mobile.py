@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm_models
 from arrays import array, run
+from backends import beside_torch
 from model_checks import (
     assert_classifier_trains,
     assert_deploys,
@@ -257,10 +258,7 @@ TIMM = {
 }
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="PyTorch may crash where it is imported after TensorFlow",
-)
+@beside_torch
 @pytest.mark.parametrize(
     ("name", "rename"),
     [

@@ -1,9 +1,9 @@
 """ShuffleNet: sizes, and both versions against PyTorch."""
 
-import keras
 import numpy as np
 import pytest
 from arrays import array, randomize, run
+from backends import beside_torch
 from model_checks import (
     assert_classifier_trains,
     assert_deploys,
@@ -36,10 +36,6 @@ SMALL = {
     "v2": small(models.ShuffleNetV2, TINY),
     "v2_rep": small(models.ShuffleNetV2, TINY, conv=MobileOneConv),
 }
-on_torch = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="PyTorch may crash where it is imported after TensorFlow",
-)
 
 
 # In torchvision; the paper gives 1.4, 2.3, 3.5 and 7.4 million.
@@ -166,7 +162,7 @@ def randomized(torch, net):
     return net
 
 
-@on_torch
+@beside_torch
 @pytest.mark.parametrize("size", [(64, 64), (65, 47)])
 def test_weights_of_torchvision(tmp_path, size):
     torch = pytest.importorskip("torch")
@@ -214,7 +210,7 @@ def torch_shufflenet_v1(torch, model, x):
     return x @ next(weights) + next(weights)
 
 
-@on_torch
+@beside_torch
 @pytest.mark.parametrize("size", [(64, 64), (65, 47)])
 def test_the_first_version_against_pytorch(size):
     torch = pytest.importorskip("torch")
