@@ -7,11 +7,13 @@ that give the same result either way round.
 import dataclasses
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 
 from keras_rep.affine import ZERO_PADDING, channel_axis, split_norm
 from keras_rep.errors import Skip
+from keras_rep.terms import read_numpy
 
 # What these do to one number depends on no other, nor on its scale.
 ELEMENTWISE = (
@@ -162,3 +164,50 @@ def norm_affine(call):
     gain = gamma / np.sqrt(variance + norm.epsilon)
     axis = norm.axis % len(call.output.shape)
     return Affine(gain, beta - mean * gain, axis, (norm,))
+
+
+def rescaling_affine(call, channels_first=False):
+    """The `Affine` of a call of `Rescaling` or `Normalization`.
+
+    Args:
+        call: The `Call`.
+        channels_first: Whether the channels lie along the second axis.
+
+    Raises:
+        Skip: If it does something else, too.
+    """
+    layer = call.layer
+    (tensor,) = call.inputs
+    if tensor.spec.dtype != call.output.spec.dtype:
+        raise Skip(f"it casts {tensor.spec.dtype} to {call.output.spec.dtype}")
+    if type(layer) is layers.Rescaling:
+        gain, offset = layer.scale, layer.offset
+    else:
+        gain, offset = _normalization(layer)
+    gain, offset = (np.asarray(x, "float64") for x in (gain, offset))
+    rank = len(tensor.shape)
+    axis = 1 if channels_first else rank - 1
+    channels = tensor.shape[axis]
+    for values in (gain, offset):
+        # What broadcasts along the last axis is one number for each channel
+        # only if that is where the channels are.
+        if values.size == 1:
+            continue
+        if channels_first or values.shape[-1] != values.size:
+            raise Skip("its numbers differ along other axes than the channels")
+    gain, offset = (
+        np.broadcast_to(x.ravel(), (channels,)) for x in (gain, offset)
+    )
+    return Affine(gain, offset, axis, (layer,))
+
+
+def _normalization(layer):
+    if layer.mean is None or layer.variance is None:
+        raise Skip("it was not adapted to data")
+    mean, variance = (
+        read_numpy(x).astype("float64") for x in (layer.mean, layer.variance)
+    )
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    if layer.invert:
+        return deviation, mean
+    return 1.0 / deviation, -mean / deviation

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import inspect
 import re
 
 import keras
@@ -10,10 +9,10 @@ import numpy as np
 from keras import tree
 
 from keras_rep import graph
-from keras_rep.calls import is_tensor
 from keras_rep.deployment import deploy
 from keras_rep.difference import cosine, max_abs_error, snr_db
 from keras_rep.program import Program
+from keras_rep.running import run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,44 +83,21 @@ def returned_by_layers(program, inputs):
         models that hold it, to a list of what its calls returned.
     """
     values: dict[tuple, list[np.ndarray]] = collections.defaultdict(list)
-    _run(program, tree.flatten(inputs), values)
+
+    def note(part, tensor, value):
+        call = tensor.producer
+        is_first = call is not None and tensor is call.output
+        if (
+            is_first
+            and call.body is None
+            and isinstance(call.layer, keras.Layer)
+        ):
+            path = (*part.path, call.layer.name)
+            values[path].append(keras.ops.convert_to_numpy(value))
+        return value
+
+    run(program, tree.flatten(inputs), note)
     return values
-
-
-def _run(program, inputs, values):
-    """Computes a program call by call.
-
-    Args:
-        program: The `Program`.
-        inputs: Flat list of arrays.
-        values: Dictionary that gets what each layer returned.
-
-    Returns:
-        Flat list of the outputs.
-    """
-    tensors = dict(zip(tree.flatten(program.inputs), inputs, strict=True))
-
-    def value(x):
-        return tensors[x] if is_tensor(x) else x
-
-    for call in program.calls():
-        if call.body is not None:
-            outputs = _run(call.body, [tensors[x] for x in call.inputs], values)
-            tensors |= dict(zip(call.outputs, outputs, strict=True))
-            continue
-        args, kwargs = tree.map_structure(value, (call.args, call.kwargs))
-        outputs = tree.flatten(_call(call.layer, args, kwargs))
-        tensors |= dict(zip(call.outputs, outputs, strict=True))
-        if isinstance(call.layer, keras.Layer):
-            path = (*program.path, call.layer.name)
-            values[path].append(keras.ops.convert_to_numpy(outputs[0]))
-    return [tensors[x] for x in tree.flatten(program.outputs)]
-
-
-def _call(layer, args, kwargs):
-    if "training" in inspect.signature(layer.call).parameters:
-        kwargs = {**kwargs, "training": False}
-    return layer(*args, **kwargs)
 
 
 def _layer_path(name, known):

@@ -27,6 +27,20 @@ def convert(model, samples, names, batch_size, quantization, select_ops):
     Raises:
         DeployError: If the model cannot be converted.
     """
+    tf = import_tensorflow()
+    chosen = Quantization(**quantization)
+    signature = signature_of(tf, model, batch_size)
+    converter = make_converter(
+        tf, serving_function(tf, model, names), signature
+    )
+    _set_options(tf, converter, chosen, select_ops)
+    if samples is not None:
+        converter.representative_dataset = lambda: feeds(signature, samples)
+    return run_converter(converter, model)
+
+
+def import_tensorflow():
+    """The module tensorflow; raises `DeployError` if there is none."""
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -35,20 +49,28 @@ def convert(model, samples, names, batch_size, quantization, select_ops):
             "because it brings the converter. Run `pip install "
             "'keras-rep[tflite]'`."
         ) from error
-    chosen = Quantization(**quantization)
-    signature = signature_of(tf, model, batch_size)
+    return tf
+
+
+def make_converter(tf, function, signature):
+    """A `tf.lite.TFLiteConverter` for a function.
+
+    Args:
+        tf: The module tensorflow.
+        function: A function from tensors to a dictionary of them.
+        signature: List of `tf.TensorSpec`.
+    """
     module = tf.Module()
     module.serve = tf.function(
-        serving_function(tf, model, names),
-        input_signature=signature,
-        autograph=False,
+        function, input_signature=signature, autograph=False
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    return tf.lite.TFLiteConverter.from_concrete_functions(
         [module.serve.get_concrete_function()], module
     )
-    _set_options(tf, converter, chosen, select_ops)
-    if samples is not None:
-        converter.representative_dataset = lambda: _feeds(signature, samples)
+
+
+def run_converter(converter, model):
+    """The bytes of the file; raises `DeployError` if the model has none."""
     with warnings.catch_warnings():
         # Both speak of the converter's own calls.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
@@ -90,7 +112,7 @@ def _set_options(tf, converter, quantization, select_ops):
             setattr(converter, name, True)
 
 
-def _feeds(signature, samples):
+def feeds(signature, samples):
     """Yields the samples in batches, by the names of the inputs."""
     size = signature[0].shape[0]
     count = len(samples[0])

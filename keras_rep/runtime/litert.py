@@ -93,6 +93,51 @@ class TFLiteRunner:
             Dictionary from the names of tensors to arrays, as for a call, in
             the order of the operations. It holds no constants.
         """
+        details = self._computed()
+
+        def read(_):
+            return {name: self._tensor(each) for name, each in details.items()}
+
+        arrays = joined(list(self._run(samples, read)), samples)
+        return {
+            name: _dequantize(array, details[name]["quantization"])
+            for name, array in arrays.items()
+        }
+
+    @property
+    def tensor_parameters(self):
+        """Dtype, scale and zero point of what each operation returns, by name.
+
+        In the order of the operations; the scale is 0 for real numbers.
+        """
+        return {
+            name: (np.dtype(each["dtype"]), *each["quantization"])
+            for name, each in self._computed().items()
+        }
+
+    @property
+    def kernel_scales(self):
+        """Scales of each int8 constant, by name, as arrays."""
+        varying = {*self._computed(), *self._input_tensors()}
+        return {
+            detail["name"]: detail["quantization_parameters"]["scales"]
+            for detail in self.interpreter.get_tensor_details()
+            if detail["name"] not in varying and detail["dtype"] is np.int8
+        }
+
+    @property
+    def output_tensors(self):
+        """Names of the tensors inside the file that are its outputs."""
+        return [x["name"] for x in self.interpreter.get_output_details()]
+
+    def _input_tensors(self):
+        return [x["name"] for x in self.interpreter.get_input_details()]
+
+    def _tensor(self, detail):
+        return self.interpreter.get_tensor(detail["index"])
+
+    def _computed(self):
+        """Details of the tensors that depend on the inputs, by name."""
         details = {
             detail["index"]: detail
             for detail in self.interpreter.get_tensor_details()
@@ -104,19 +149,7 @@ class TFLiteRunner:
             if varying.intersection(map(int, operator.inputs)):
                 varying.update(map(int, operator.outputs))
                 chosen += map(int, operator.outputs)
-
-        def read(_):
-            return {
-                index: self.interpreter.get_tensor(index) for index in chosen
-            }
-
-        arrays = joined(list(self._run(samples, read)), samples)
-        return {
-            details[index]["name"]: _dequantize(
-                array, details[index]["quantization"]
-            )
-            for index, array in arrays.items()
-        }
+        return {details[index]["name"]: details[index] for index in chosen}
 
     @property
     def parameters(self):

@@ -1,0 +1,140 @@
+"""From Keras on TensorFlow to a TFLite file of integers with given ranges.
+
+The ranges go into nodes of fake quantization, from which TensorFlow's converter
+takes scales and zero points as they are. What it makes of them was found by
+trying: a range that is missing leaves operations in floating point, and
+weights of one scale for each channel must come rounded, without a node.
+"""
+
+import keras
+import numpy as np
+from keras import activations
+
+from keras_rep.export.quantization import Quantization
+from keras_rep.export.tflite_converter import (
+    feeds,
+    import_tensorflow,
+    make_converter,
+    run_converter,
+)
+from keras_rep.export.tracing import signature_of
+from keras_rep.functions import activation_function
+from keras_rep.program import Program
+from keras_rep.quantize.scales import Scale, round_weights
+from keras_rep.quantize.sites import find_sites, scopes_of
+from keras_rep.quantize.weights import kernels
+from keras_rep.running import compute_call, run
+
+
+def convert(
+    model, samples, names, batch_size, quantization, ranges, float_layers
+):
+    """Converts a model with given ranges.
+
+    Args:
+        model: A prepared model, on the TensorFlow backend.
+        samples: List of arrays, one for each input, to find ranges with that
+            lie inside of layers, or `None`.
+        names: List of names for the outputs.
+        batch_size: Number of samples that the file takes at once.
+        quantization: Fields of a `keras_rep.export.quantization.Quantization`.
+        ranges: Dictionary from the names of sites to ranges.
+        float_layers: Names of the layers whose weights stay real numbers.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        DeployError: If the model cannot be converted.
+    """
+    tf = import_tensorflow()
+    chosen = Quantization(**quantization)
+    signature = signature_of(tf, model, batch_size)
+    function = _rounding_function(
+        tf, model, names, ranges, chosen.per_tensor, float_layers
+    )
+    converter = make_converter(tf, function, signature)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.as_dtype(chosen.input_type)
+    converter.inference_output_type = tf.as_dtype(chosen.output_type)
+    if samples is not None:
+        converter.representative_dataset = lambda: feeds(signature, samples)
+    return run_converter(converter, model)
+
+
+def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
+    """A function that computes a model with nodes of fake quantization.
+
+    Returns:
+        Function from tensors, in the order of the inputs, to a dictionary.
+    """
+    program = Program(model)
+    scales = _scales(program, ranges)
+    weights = {
+        id(variable): (variable, variable.numpy())
+        for variable in model.variables
+    }
+    shared = {}
+    for layer in model.layers:
+        if layer.name in float_layers:
+            continue
+        for kernel, axes in kernels(layer):
+            if per_tensor:
+                shared[id(kernel)] = np.abs(weights[id(kernel)][1]).max()
+            else:
+                rounded = round_weights(weights[id(kernel)][1], axes)
+                weights[id(kernel)] = kernel, rounded.astype("float32")
+
+    def constant(variable, value):
+        tensor = tf.constant(value)
+        largest = shared.get(id(variable))
+        if not largest:
+            return tensor
+        return tf.quantization.fake_quant_with_min_max_vars(
+            tensor, -largest, largest, 8, narrow_range=True
+        )
+
+    def watch(_, tensor, value):
+        scale = scales.get(tensor)
+        return value if scale is None else _node(tf, value, scale)
+
+    scopes = scopes_of(program)
+
+    def compute(call, args, kwargs):
+        # The slash keeps TensorFlow from numbering the scopes once more.
+        with tf.name_scope(f"{scopes[call]}/"):
+            if activation_function(call) is activations.hard_sigmoid:
+                return _hard_sigmoid(tf, *args)
+            return compute_call(call, args, kwargs)
+
+    def serve(*tensors):
+        mapping = [(v, constant(v, value)) for v, value in weights.values()]
+        with keras.StatelessScope(state_mapping=mapping):
+            outputs = run(program, tensors, watch, compute)
+        ends = [tf.identity(x) for x in outputs]
+        return dict(zip(names, ends, strict=True))
+
+    return serve
+
+
+def _scales(program, ranges):
+    """Dictionary from tensors to the `Scale` of their node."""
+    return {
+        tensor: Scale.of(*(site.fixed or ranges[site.name]))
+        for site in find_sites(program).values()
+        if site.fixed or site.name in ranges
+        for tensor in site.tensors
+    }
+
+
+def _node(tf, value, scale):
+    low, high = scale.bounds
+    return tf.quantization.fake_quant_with_min_max_vars(
+        value, low, high, scale.bits
+    )
+
+
+def _hard_sigmoid(tf, value):
+    """Of two operations, with a range between them that follows from it."""
+    six = _node(tf, tf.nn.relu6(value + 3.0), Scale.of(0.0, 6.0))
+    return six * np.float32(1 / 6)
