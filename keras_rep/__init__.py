@@ -4,7 +4,7 @@ Train with the layers of `keras_rep.layers`, then `deploy` the model: each of
 them becomes one plain convolution with the same outputs.
 """
 
-from keras_rep import layers, models, rules
+from keras_rep import layers, models, quantize, rules
 from keras_rep.checking import CheckResult, LayerError, check
 from keras_rep.deployment import deploy, explain, remove_residuals, verify
 from keras_rep.errors import DeployError
@@ -29,6 +29,7 @@ __all__ = [
     "export_tflite",
     "layers",
     "models",
+    "quantize",
     "remove_residuals",
     "reparameterize",
     "rules",

@@ -222,7 +222,9 @@ def convolve_pointwise(inputs, kernel, data_format):
     return ops.reshape(flat, (*ops.shape(inputs)[:-1], filters))
 
 
-def normalize_batch(inputs, gamma, beta, epsilon, data_format):
+def normalize_batch(
+    inputs, gamma, beta, epsilon, data_format, synchronized=False
+):
     """Batch normalization with the batch's own statistics.
 
     Args:
@@ -231,20 +233,25 @@ def normalize_batch(inputs, gamma, beta, epsilon, data_format):
         beta: Tensor of shape `(channels,)`, likewise.
         epsilon: Added to the variance.
         data_format: `"channels_last"` or `"channels_first"`.
+        synchronized: Whether the batch is that of all replicas together.
 
     Returns:
         A tuple `(outputs, mean, variance)`: the normalized image in the dtype
         of `inputs`, and two vectors; the variance is the biased one.
     """
-    if BACKEND == "torch":
+    # On JAX a step is one program for the whole batch, whatever the devices.
+    synchronized = synchronized and BACKEND != "jax"
+    if BACKEND == "torch" and not synchronized:
         return _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format)
     is_double = keras.backend.standardize_dtype(inputs.dtype) == "float64"
     is_last = data_format == "channels_last"
-    if BACKEND == "tensorflow" and is_last and not is_double:
+    is_fused = BACKEND == "tensorflow" and is_last and not is_double
+    if is_fused and not synchronized:
         return _normalize_batch_tensorflow(inputs, gamma, beta, epsilon)
     axes = (0, 1, 2) if is_last else (0, 2, 3)
     values = at_least_single(inputs)
-    mean, variance = ops.moments(values, axes)
+    # Keras raises on PyTorch, where it cannot.
+    mean, variance = ops.moments(values, axes, synchronized=synchronized)
     gain = ops.multiply(gamma, ops.rsqrt(ops.add(variance, epsilon)))
     offset = ops.subtract(beta, ops.multiply(mean, gain))
     outputs = ops.multiply(values, per_channel(gain, data_format))

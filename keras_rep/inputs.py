@@ -96,3 +96,41 @@ def flat_arrays(model, data, name):
             "many for every input. Cut them to one length."
         )
     return arrays
+
+
+def sample_batches(model, data, name, size):
+    """Yields samples for a model's inputs, a few at a time.
+
+    Args:
+        model: A built `keras.Model`.
+        data: Arrays in the structure of the model's inputs, or an iterable of
+            batches of them, which is read once.
+        name: What the caller's user calls `data`.
+        size: Largest number of samples in a batch.
+
+    Yields:
+        Lists of numpy arrays, in the order of the model's inputs.
+
+    Raises:
+        ValueError: As for `flat_arrays`, or if there is no batch.
+    """
+    is_structure = isinstance(data, dict | list | tuple | str)
+    if is_structure or hasattr(data, "shape"):
+        data = [data]
+    elif not hasattr(data, "__iter__"):
+        raise ValueError(
+            f"`{name}` is not made of samples. Received: {data!r}. Expected "
+            "arrays in the structure of the model's inputs, or an iterable of "
+            "batches of them. Pass what you would pass to `model.predict`."
+        )
+    batch = None
+    for batch in data:
+        arrays = flat_arrays(model, batch, name)
+        for start in range(0, len(arrays[0]), size):
+            yield [array[start : start + size] for array in arrays]
+    if batch is None:
+        raise ValueError(
+            f"`{name}` holds no batch. Received: an empty iterable. Expected "
+            "some hundred samples. If it is an iterator, make a new one: it "
+            "may have been used up."
+        )

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import keras
 from keras import layers, ops
 
 from keras_rep import graph
@@ -223,8 +224,8 @@ def multiply_adds(layer, input_shape):
     """Multiply-adds of a layer's convolutions and matrix products.
 
     Args:
-        layer: A built Keras layer. Layers other than convolutions, `Dense`
-            and rep layers count as 0.
+        layer: A built Keras layer. Layers other than convolutions, `Dense`,
+            rep layers and functional models of these count as 0.
         input_shape: Shape of its input, with the batch axis.
 
     Returns:
@@ -232,6 +233,8 @@ def multiply_adds(layer, input_shape):
     """
     if isinstance(layer, RepLayer):
         return layer.multiply_adds(input_shape)
+    if graph.is_functional(layer):
+        return _inner_multiply_adds(layer, input_shape)
     if not isinstance(layer, LINEAR):
         return 0
     shape = layer.compute_output_shape(input_shape)
@@ -245,6 +248,19 @@ def multiply_adds(layer, input_shape):
     kernels = [v for v in layer.weights if v.name.endswith("kernel")]
     weights = sum(math.prod(kernel.shape) for kernel in kernels)
     return weights * math.prod(positions)
+
+
+def _inner_multiply_adds(model, input_shape):
+    """Those of a model in the model, such as a gate that was deployed."""
+    if len(model.inputs) > 1:
+        return None
+    image = keras.KerasTensor(input_shape, model.compute_dtype)
+    with graph.trace(model, (image,), {}) as inside:
+        return _total(
+            multiply_adds(node.operation, tensor.shape)
+            for node in inside.nodes
+            for tensor in node.inputs[:1]
+        )
 
 
 def _totals(pairs):

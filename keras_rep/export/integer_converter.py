@@ -70,35 +70,12 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
     """
     program = Program(model)
     scales = _scales(program, ranges)
-    weights = {
-        id(variable): (variable, variable.numpy())
-        for variable in model.variables
-    }
-    shared = {}
-    for layer in model.layers:
-        if layer.name in float_layers:
-            continue
-        for kernel, axes in kernels(layer):
-            if per_tensor:
-                shared[id(kernel)] = np.abs(weights[id(kernel)][1]).max()
-            else:
-                rounded = round_weights(weights[id(kernel)][1], axes)
-                weights[id(kernel)] = kernel, rounded.astype("float32")
-
-    def constant(variable, value):
-        tensor = tf.constant(value)
-        largest = shared.get(id(variable))
-        if not largest:
-            return tensor
-        return tf.quantization.fake_quant_with_min_max_vars(
-            tensor, -largest, largest, 8, narrow_range=True
-        )
+    scopes = scopes_of(program)
+    weights = _weights(model, per_tensor, float_layers)
 
     def watch(_, tensor, value):
         scale = scales.get(tensor)
         return value if scale is None else _node(tf, value, scale)
-
-    scopes = scopes_of(program)
 
     def compute(call, args, kwargs):
         # The slash keeps TensorFlow from numbering the scopes once more.
@@ -108,13 +85,43 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
             return compute_call(call, args, kwargs)
 
     def serve(*tensors):
-        mapping = [(v, constant(v, value)) for v, value in weights.values()]
+        mapping = [(v, _constant(tf, *each)) for v, *each in weights]
         with keras.StatelessScope(state_mapping=mapping):
             outputs = run(program, tensors, watch, compute)
         ends = [tf.identity(x) for x in outputs]
         return dict(zip(names, ends, strict=True))
 
     return serve
+
+
+def _weights(model, per_tensor, float_layers):
+    """The weights as they go into the graph.
+
+    Returns:
+        List of a variable, its value, and the largest absolute value that a
+        node of fake quantization behind it holds, 0 for no node.
+    """
+    rows = {id(x): (x, x.numpy(), 0.0) for x in model.variables}
+    for layer in model.layers:
+        if layer.name in float_layers:
+            continue
+        for kernel, axes in kernels(layer):
+            _, value, _ = rows[id(kernel)]
+            if per_tensor:
+                rows[id(kernel)] = kernel, value, float(np.abs(value).max())
+            else:
+                rounded = round_weights(value, axes).astype("float32")
+                rows[id(kernel)] = kernel, rounded, 0.0
+    return list(rows.values())
+
+
+def _constant(tf, value, largest):
+    tensor = tf.constant(value)
+    if not largest:
+        return tensor
+    return tf.quantization.fake_quant_with_min_max_vars(
+        tensor, -largest, largest, 8, narrow_range=True
+    )
 
 
 def _scales(program, ranges):

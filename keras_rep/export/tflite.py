@@ -14,6 +14,11 @@ from keras_rep.export.arguments import (
 )
 from keras_rep.export.conversion import convert
 from keras_rep.export.files import check_target, write_atomically
+from keras_rep.export.integers import (
+    check_operations,
+    convert_form,
+    make_form,
+)
 from keras_rep.export.metadata import add_metadata, check_metadata
 from keras_rep.export.quantization import CALIBRATED, FLOAT32, Quantization
 from keras_rep.export.verification import (
@@ -21,7 +26,8 @@ from keras_rep.export.verification import (
     FLOAT32_TOLERANCE,
     verify_file,
 )
-from keras_rep.inputs import flat_arrays
+from keras_rep.inputs import sample_batches
+from keras_rep.quantize.fake_quantization import is_fake_quantized
 from keras_rep.runtime import TFLiteRunner
 
 # Where activations are floating-point numbers, by the mode of quantization.
@@ -34,6 +40,7 @@ def export_tflite(
     *,
     quantization=None,
     representative_data=None,
+    ranges=None,
     per_tensor=False,
     input_type=None,
     output_type=None,
@@ -61,6 +68,8 @@ def export_tflite(
             for `"int8"` and `"int16x8"`: arrays in the structure of the
             model's inputs, or an iterable of batches of them, preprocessed as
             for training. A few hundred are enough.
+        ranges: Ranges for `"int8"` in place of data, a dictionary as
+            `keras_rep.quantize.calibrate` returns it.
         per_tensor: Whether each kernel has one scale, which some NPUs need,
             instead of one for each output channel; for `"int8"`.
         input_type: Type of the inputs: `"int8"`, `"uint8"` or `"float32"` for
@@ -100,35 +109,38 @@ def export_tflite(
     check_model(model)
     check_batch_size(batch_size)
     chosen = Quantization.of(quantization, per_tensor, input_type, output_type)
-    samples = None
-    if chosen.needs_data:
-        samples = _representative_samples(
-            model, representative_data, quantization
-        )
-    elif representative_data is not None:
-        raise ValueError(
-            "`representative_data` is of no use here. Received: data, and "
-            f"quantization={quantization!r}. Expected data for {CALIBRATED} "
-            "only. Pass one of these, or leave the data out."
-        )
+    samples = _samples(model, representative_data, chosen, ranges)
     # A deployed sequential model may end in another layer.
     names = graph.output_names(model)
-    plain = float32_model(model, as_is=as_is, verify=verify)
+    form = None
+    if quantization == "int8" and not (as_is or select_ops):
+        data = samples and tree.pack_sequence_as(
+            graph.input_specs(model), samples
+        )
+        form = make_form(model, data, ranges, per_tensor)
+        plain = form.model
+    else:
+        plain = float32_model(model, as_is=as_is, verify=verify)
     if metadata is not None:
         check_metadata(metadata, plain)
-    content = convert_tflite(
-        plain,
-        chosen,
-        samples,
-        names,
-        batch_size=batch_size,
-        select_ops=select_ops,
-    )
+    if form is not None:
+        content = convert_form(form, chosen, samples, names, batch_size)
+    else:
+        content = convert_tflite(
+            plain,
+            chosen,
+            samples,
+            names,
+            batch_size=batch_size,
+            select_ops=select_ops,
+        )
     if metadata is not None:
         content = add_metadata(content, metadata)
     if verify and not select_ops:
         tolerance = TOLERANCES.get(quantization)
         verify_file(TFLiteRunner(content), plain, names, tolerance)
+        if form is not None:
+            check_operations(content, form, samples)
     write_atomically(path, content)
     return path
 
@@ -178,25 +190,31 @@ def convert_tflite(
     )
 
 
-def _representative_samples(model, data, mode):
-    if data is None:
+def _samples(model, data, quantization, ranges):
+    """The representative data as a list of arrays, or `None` for none."""
+    mode = quantization.mode
+    if ranges is not None and mode != "int8":
         raise ValueError(
-            f"`quantization={mode!r}` needs `representative_data`. Received: "
-            "None. Expected samples of the model's inputs, from which the "
-            "ranges of the activations are read. Pass some hundred samples of "
-            "the training data, preprocessed as for training."
+            "`ranges` are of no use here. Received: ranges, and quantization="
+            f"{mode!r}. Expected 'int8'. Pass that, or leave them out."
         )
-    is_structure = isinstance(data, dict | list | tuple | str)
-    if not is_structure and not hasattr(data, "shape"):
-        batches = list(data)
-        if not batches:
+    if data is not None and (ranges is not None or not quantization.needs_data):
+        raise ValueError(
+            "`representative_data` is of no use here. Received: data, and "
+            f"quantization={mode!r}{' with ranges' if ranges else ''}. "
+            f"Expected data for {CALIBRATED} only, without ranges. Pass one of "
+            "these, or leave the data out."
+        )
+    if data is None:
+        has_ranges = ranges is not None or is_fake_quantized(model)
+        if quantization.needs_data and not has_ranges:
             raise ValueError(
-                "`representative_data` holds no batch. Received: an empty "
-                "iterable. Expected some hundred samples. If it is an "
-                "iterator, make a new one: it may have been used up."
+                f"`quantization={mode!r}` needs `representative_data`. "
+                "Received: None. Expected samples of the model's inputs, from "
+                "which the ranges of the activations are read. Pass some "
+                "hundred samples of the training data, preprocessed as for "
+                "training."
             )
-        data = tree.map_structure(
-            lambda *parts: np.concatenate([np.asarray(x) for x in parts]),
-            *batches,
-        )
-    return flat_arrays(model, data, "representative_data")
+        return None
+    parts = list(sample_batches(model, data, "representative_data", 1 << 30))
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

@@ -28,6 +28,7 @@ class ConvLayer(RepLayer):
         *,
         momentum=0.9,
         epsilon=1e-5,
+        synchronized=False,
         kernel_initializer=None,
         kernel_regularizer=None,
         kernel_constraint=None,
@@ -46,6 +47,7 @@ class ConvLayer(RepLayer):
         self.activation = keras.activations.get(activation)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.synchronized = synchronized
         # PyTorch's default, on which the published recipes rely.
         self.kernel_initializer = keras.initializers.get(
             kernel_initializer
@@ -90,8 +92,13 @@ class ConvLayer(RepLayer):
         return Conv(filters, kernel_size, **{**defaults, **options})
 
     def make_norm(self, **options):
-        """Creates a `Norm` with this layer's momentum and epsilon."""
-        return Norm(momentum=self.momentum, epsilon=self.epsilon, **options)
+        """Creates a `Norm` with this layer's momentum, epsilon and so on."""
+        return Norm(
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            synchronized=self.synchronized,
+            **options,
+        )
 
     def make_conv_norm(self, kernel_size, filters=None, **options):
         """Creates a convolution and a `Norm` behind it.
@@ -137,6 +144,7 @@ class ConvLayer(RepLayer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "synchronized": self.synchronized,
             "se_ratio": self.se_ratio,
             "se_position": self.se_position,
             "kernel_initializer": keras.initializers.serialize(

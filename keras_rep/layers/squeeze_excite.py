@@ -64,6 +64,10 @@ class SqueezeExcite(layers.Layer):
             gate = ops.concatenate([open_gate, gate], self.axis)
         return ops.multiply(inputs, gate)
 
+    def multiply_adds(self):
+        """Multiply-adds of its two matrix products, for one image."""
+        return self.hidden * (2 * self.channels - self.reserved)
+
     def make_plain(self, name):
         """Creates the model of plain layers."""
         shape = [None, None, None]

@@ -44,6 +44,9 @@ class TermLayer(ConvLayer):
         activation: Activation function or its name.
         momentum: Weight of the old value in the moving statistics.
         epsilon: Added to the variance by the normalizations.
+        synchronized: Whether the normalizations train with the statistics of
+            all replicas' batches together, under a `tf.distribute` strategy.
+            On JAX they always do, and on PyTorch they cannot yet.
         kernel_initializer: Initializer of the branches' kernels; by default
             uniform within `1 / sqrt(fan_in)`, as in PyTorch.
         kernel_regularizer: Regularizer of the branches' kernels.
@@ -216,9 +219,10 @@ class TermLayer(ConvLayer):
         axes = slice(1, 3) if self.channels_last else slice(2, 4)
         if None in input_shape[axes]:
             return None
-        return self.branches.multiply_adds(
+        total = self.branches.multiply_adds(
             math.prod(input_shape[axes]), math.prod(outputs[axes])
         )
+        return total + (self.gate.multiply_adds() if self.gate else 0)
 
     def compute_output_shape(self, input_shape):
         axes = slice(1, 3) if self.channels_last else slice(2, 4)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_rep.layers import MobileOneConv
-from keras_rep.models.network import choose, make_network
+from keras_rep.models.network import choose, label, make_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ def MobileOne(
     """MobileOne: depthwise and pointwise convolutions in turn.
 
     Args:
-        variant: `"S0"` to `"S4"`; the last has squeeze-and-excitation.
+        variant: `"S0"` to `"S4"`, of which the last has
+            squeeze-and-excitation, or a `Configuration` of your own.
         conv: The block: `MobileOneConv`, or any other with the arguments of
             `Conv2D`.
         padding: `"centered"`, as official weights need it, or `"same"`, which
@@ -99,5 +100,5 @@ def MobileOne(
                 channels = filters
         return x
 
-    options.setdefault("name", f"mobileone_{variant.lower()}")
+    options.setdefault("name", f"mobileone_{label(variant)}")
     return make_network(features, **options)

@@ -5,7 +5,7 @@ import dataclasses
 from keras import layers
 
 from keras_rep.models.blocks import activate, divisible, make_block
-from keras_rep.models.network import choose, make_network
+from keras_rep.models.network import choose, label, make_network
 
 # Of the moving averages, as the published weights were trained.
 MOMENTUM = 0.99
@@ -120,9 +120,7 @@ def MobileNetV3(
 
     - Howard et al. 2019, "Searching for MobileNetV3", arXiv 1905.02244.
     """
-    row = variant
-    if not isinstance(row, Configuration):
-        row = choose(CONFIGURATIONS, variant, "MobileNetV3")
+    row = choose(CONFIGURATIONS, variant, "MobileNetV3")
     block = make_block(
         conv, pointwise, padding, epsilon=epsilon, momentum=MOMENTUM
     )
@@ -165,8 +163,7 @@ def MobileNetV3(
             x = activate(x, "head", activation)
         return x
 
-    kind = "custom" if row is variant else variant
-    options.setdefault("name", f"mobilenet_v3_{kind}")
+    options.setdefault("name", f"mobilenet_v3_{label(variant)}")
     return make_network(features, **options)
 
 

@@ -1,5 +1,6 @@
 """What all networks of this package have in common: input, head, weights."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -73,18 +74,26 @@ def choose(table, variant, family):
 
     Args:
         table: Dictionary.
-        variant: Key that a user passed.
+        variant: Key that a user passed, or a row of the user's own.
         family: Name of the function that the user called.
 
     Raises:
         ValueError: If there is no such row.
     """
+    (kind,) = {type(row) for row in table.values()}
+    if dataclasses.is_dataclass(kind) and isinstance(variant, kind):
+        return variant
     if variant not in table:
         raise ValueError(
             f"Unknown variant of {family}. Received: variant={variant!r}. "
             f"Expected one of {tuple(table)}. Choose one of these."
         )
     return table[variant]
+
+
+def label(variant):
+    """What the name of a model says of its variant, for `choose`."""
+    return variant.lower() if isinstance(variant, str) else "custom"
 
 
 def load_weights(model, path):

@@ -7,7 +7,12 @@ import keras
 from keras import layers
 
 from keras_rep.layers import RepConv
-from keras_rep.models.network import choose, load_weights, make_network
+from keras_rep.models.network import (
+    choose,
+    label,
+    load_weights,
+    make_network,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +62,9 @@ def RepVGG(variant="A0", *, conv=RepConv, padding="centered", **options):
     """RepVGG: a straight row of 3×3 convolutions, once it is deployed.
 
     Args:
-        variant: `"A0"` to `"A2"`, `"B0"` to `"B3"`, `"B1g2"` to `"B3g4"`, or
-            `"D2se"` with squeeze-and-excitation.
+        variant: `"A0"` to `"A2"`, `"B0"` to `"B3"`, `"B1g2"` to `"B3g4"`,
+            `"D2se"` with squeeze-and-excitation, or a `Configuration` of your
+            own.
         conv: The block: `RepConv`, `QARepConv` for QARepVGG, `OREPAVGGConv` for
             OREPA-RepVGG, or any other with the arguments of `Conv2D`.
         padding: `"centered"`, as official weights need it, or `"same"`, which
@@ -98,7 +104,7 @@ def RepVGG(variant="A0", *, conv=RepConv, padding="centered", **options):
         *_, last = _outputs(x, row, block).values()
         return last
 
-    options.setdefault("name", f"repvgg_{variant.lower()}")
+    options.setdefault("name", f"repvgg_{label(variant)}")
     return make_network(features, **options)
 
 
@@ -118,7 +124,7 @@ def RepVGGPlus(
     "auxiliary_3": 0.1}`. `drop_auxiliary_heads(model)` is what to deploy.
 
     Args:
-        variant: `"L2pse"`.
+        variant: `"L2pse"`, or a `Configuration` of your own.
         conv: The block, as for `RepVGG`.
         padding: `"centered"` or `"same"`, as for `RepVGG`.
         auxiliary_heads: Whether to have the other classifiers; the model then
@@ -160,7 +166,7 @@ def RepVGGPlus(
         *_, last = outputs.values()
         return last
 
-    options.setdefault("name", f"repvgg_plus_{variant.lower()}")
+    options.setdefault("name", f"repvgg_plus_{label(variant)}")
     model = make_network(features, **options)
     if auxiliary_heads:
         first, second, third, _ = row.blocks

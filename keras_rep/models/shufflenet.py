@@ -179,9 +179,7 @@ def ShuffleNetV2(
     - Ma et al. 2018, "ShuffleNet V2: Practical Guidelines for Efficient CNN
       Architecture Design", arXiv 1807.11164.
     """
-    row = variant
-    if not isinstance(row, Configuration):
-        row = choose(CONFIGURATIONS, variant, "ShuffleNetV2")
+    row = choose(CONFIGURATIONS, variant, "ShuffleNetV2")
     block = make_block(conv, pointwise, padding)
 
     def separable(x, name, filters, strides):

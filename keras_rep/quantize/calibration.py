@@ -4,9 +4,7 @@ import warnings
 
 import keras
 import numpy as np
-from keras import tree
 
-from keras_rep import graph
 from keras_rep.errors import DeployError
 from keras_rep.inputs import sample_batches
 from keras_rep.program import Program
@@ -114,8 +112,7 @@ def _histograms(prepared, data):
     histograms = {name: Histogram() for name in watched}
     count, flat = 0, True
     for batch in sample_batches(prepared, data, "data", BATCH):
-        inputs = tree.pack_sequence_as(graph.input_specs(prepared), batch)
-        for name, arrays in probe.predict_on_batch(inputs).items():
+        for name, arrays in probe.predict_on_batch(batch).items():
             for array in arrays:
                 histograms[name].add(_finite(array, name))
         count += len(batch[0])

@@ -138,9 +138,10 @@ def largest_deviations(
         name = names.get(tensor)
         if name is None:
             return scale.rounded(value).astype("float32")
-        error = np.abs(received[name] - scale.rounded(value)).max() / scale.step
+        error = np.abs(received[name] - scale.rounded(value)).max()
         layer = tensor.producer.layer.name
-        found[layer] = max(found.get(layer, 0.0), float(error))
+        steps = round(float(error) / scale.step)
+        found[layer] = max(found.get(layer, 0), steps)
         return received[name].astype("float32")
 
     order = [layer.name for layer in program.input_layers]

@@ -8,7 +8,14 @@ import keras
 import numpy as np
 from keras import activations, layers
 
-from keras_rep.affine import LINEAR
+from keras_rep.affine import (
+    DEPTHWISE,
+    LINEAR,
+    PLAIN,
+    SEPARABLE,
+    split_bias,
+    with_bias,
+)
 from keras_rep.building import build
 from keras_rep.cloning import config_of
 from keras_rep.commuting import norm_affine, rescaling_affine
@@ -40,7 +47,8 @@ def prepare(model):
         DeployError: If the model cannot be deployed.
     """
     program = Program(deploy(model, verify=False))
-    rewrite(program, (open_model, separate_activation, widen_norm))
+    rules = (open_model, split_separable, separate_activation, widen_norm)
+    rewrite(program, (*rules, give_bias))
     return build(program, dtype="float32")
 
 
@@ -49,6 +57,57 @@ def open_model(call):
     if call.body is None:
         return None
     return call.program.open(call)
+
+
+def split_separable(call):
+    """`SeparableConv2D(x)` → a depthwise convolution, and one of 1×1."""
+    layer = call.layer
+    if type(layer) not in SEPARABLE:
+        return None
+    rank = layer.rank
+    config = config_of(layer)
+    shared = {name: config[name] for name in ("data_format", "dtype")}
+
+    def depthwise():
+        geometry = ("kernel_size", "strides", "padding", "dilation_rate")
+        return DEPTHWISE[rank - 1](
+            name=f"{layer.name}_depthwise",
+            depth_multiplier=layer.depth_multiplier,
+            use_bias=False,
+            **{name: config[name] for name in geometry},
+            **shared,
+        )
+
+    def pointwise():
+        return PLAIN[rank - 1](
+            layer.filters,
+            1,
+            name=layer.name,
+            activation=layer.activation,
+            use_bias=layer.use_bias,
+            **shared,
+        )
+
+    weights = call.weights
+    first = call.once(depthwise, layer, "depthwise part")
+    second = call.once(pointwise, layer, "pointwise part")
+    tensor = call.emit(first, *call.inputs, fill=lambda: weights()[:1])
+    return call.emit(second, tensor, fill=lambda: weights()[1:])
+
+
+def give_bias(call):
+    """`convolution(x)` without a bias → with one, of zeros, as in a file."""
+    layer = call.layer
+    if type(layer) not in LINEAR or layer.use_bias:
+        return None
+    biased = call.once(lambda: with_bias(layer), layer, "with a bias")
+    weights = call.weights
+
+    def fill():
+        kernels, bias = split_bias(layer, weights())
+        return [*kernels, bias]
+
+    return call.emit(biased, *call.inputs, fill=fill)
 
 
 def separate_activation(call):

@@ -48,6 +48,8 @@ MOVING = (
     layers.UpSampling1D,
     layers.UpSampling2D,
 )
+# Of those, the ones that compute means.
+MEANS = (layers.AveragePooling1D, layers.AveragePooling2D)
 MOVING_OPERATIONS = (
     "Concatenate",
     "ExpandDims",
@@ -143,6 +145,16 @@ def moves(call):
     """Whether a call returns some of its integers as they are."""
     name = graph.operation_name(call.layer)
     return type(call.layer) in MOVING or name in MOVING_OPERATIONS
+
+
+def keeps_integers(tensor):
+    """Whether a tensor is made of integers of another one of its site."""
+    call = tensor.producer
+    if call is None or not moves(call):
+        return False
+    is_mean = isinstance(call.layer, MEANS)
+    is_smooth = getattr(call.layer, "interpolation", "nearest") != "nearest"
+    return not is_mean and not is_smooth
 
 
 def fixed_range(tensor):

@@ -1,4 +1,4 @@
-"""The kernels that an integer file rounds, and how."""
+"""The kernels that an integer file rounds, and along which axes."""
 
 from keras import layers
 
@@ -15,16 +15,11 @@ def kernels(layer):
         List of pairs: a variable, and the axes of it that share a step where
         each output channel has its own.
     """
-    kind = type(layer)
-    if kind is layers.Dense:
-        axes = (0,)
-    elif kind in DEPTHWISE:
-        axes = tuple(range(len(layer.kernel.shape) - 2))
-    elif kind in PLAIN:
-        axes = tuple(range(len(layer.kernel.shape) - 1))
-    elif kind in TRANSPOSED:
-        *taps, _, inputs = range(len(layer.kernel.shape))
-        axes = (*taps, inputs)
-    else:
+    if not isinstance(layer, (layers.Dense, *DEPTHWISE, *PLAIN, *TRANSPOSED)):
         return []
-    return [(layer.kernel, axes)]
+    axes = tuple(range(len(layer.kernel.shape)))
+    if isinstance(layer, DEPTHWISE):
+        return [(layer.kernel, axes[:-2])]
+    if isinstance(layer, TRANSPOSED):
+        return [(layer.kernel, (*axes[:-2], axes[-1]))]
+    return [(layer.kernel, axes[:-1])]

@@ -17,6 +17,8 @@ class Norm(Term):
         center: Whether to add a trainable offset, `beta`.
         scale: Whether to multiply by a trainable gain, `gamma`.
         gamma_initializer: Initializer of `gamma`.
+        synchronized: Whether the statistics in training are those of the
+            batches of all replicas together.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Norm(Term):
         center=True,
         scale=True,
         gamma_initializer="ones",
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -35,6 +38,7 @@ class Norm(Term):
         self.center = center
         self.scale = scale
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.synchronized = synchronized
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -130,7 +134,12 @@ class Norm(Term):
         )
         # The margin shifts image and mean alike, so it drops out here.
         signal, mean, variance = backend.normalize_batch(
-            window.signal, gamma, beta, self.epsilon, window.data_format
+            window.signal,
+            gamma,
+            beta,
+            self.epsilon,
+            window.data_format,
+            self.synchronized,
         )
         if window.margin is not None:
             mean = ops.add(mean, window.margin)
