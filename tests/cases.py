@@ -79,6 +79,7 @@ CASES = [
     Case(RMBlock, 6, {"filters": 8, "strides": 2, "groups": 2}),
     Case(RMBottleneck, 8, {"filters": 16, "groups": 2}),
     Case(RMBottleneck, 8, {"filters": 8, "strides": 2, "padding": "centered"}),
+    Case(RMBottleneck, 8, {"filters": 8, "hidden": 20, "groups": 5}),
     Case(RMInvertedResidual, 8, {"filters": 8, "expansion": 2}),
     Case(RMInvertedResidual, 6, {"filters": 8, "strides": 2, "expansion": 1}),
 ]

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 from arrays import array, randomize, run
 from backends import beside_torch
-from model_checks import (
-    assert_deploys,
-    assert_trains,
-    full_size,
-    quick,
-    trainable,
-)
+from model_cases import NETWORKS
+from model_checks import full_size, trainable
 from test_layers import assert_close
 
 import keras_rep
@@ -23,14 +18,6 @@ BLOCKS = {
     "dbb": {"conv": DBBConv},
     "dbb_pointed": {"conv": DBBConv, "strip": PointedConv},
 }
-
-
-def small(**options):
-    options = {"channels": 4, "input_shape": (12, 8, 2), **options}
-    return lambda **more: models.CRNet(8, **{**options, **more})
-
-
-SMALL = {name: small(**blocks) for name, blocks in BLOCKS.items()}
 
 
 def matrices(*shape):
@@ -75,31 +62,19 @@ def test_numbers_with_128_channels(name):
     assert plain == DEPLOYED
 
 
-@pytest.mark.parametrize("name", quick(SMALL, ("plain",)))
-def test_it_trains(name):
-    x = matrices(12, 8, 2)
-
-    assert_trains(SMALL[name](), "mse", x, x)
-
-
-@pytest.mark.parametrize("name", quick(SMALL, ("dbb_pointed",)))
-def test_it_deploys(name):
-    assert_deploys(SMALL[name], sizes=((12, 8), (9, 16)), channels=2)
-
-
 def test_a_size_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"Expected a divisor of 2048\."):
         models.CRNet(3)
 
 
 def test_weights_come_back(tmp_path):
-    model = SMALL["plain"]()
+    model = NETWORKS["crnet"]()
     randomize(model)
     path = tmp_path / "csi.weights.h5"
     model.save_weights(path)
     x = matrices(12, 8, 2)
 
-    again = SMALL["plain"](weights=str(path))
+    again = NETWORKS["crnet"](weights=str(path))
 
     np.testing.assert_array_equal(run(again, x), run(model, x))
 
@@ -148,7 +123,7 @@ def torch_crnet(torch, model, x):
 @beside_torch
 def test_against_pytorch():
     torch = pytest.importorskip("torch")
-    model = SMALL["plain"]()
+    model = NETWORKS["crnet"]()
     randomize(model)
     x = matrices(12, 8, 2)
     with torch.no_grad():

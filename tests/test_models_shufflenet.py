@@ -4,38 +4,12 @@ import numpy as np
 import pytest
 from arrays import array, randomize, run
 from backends import beside_torch
-from model_checks import (
-    assert_classifier_trains,
-    assert_deploys,
-    deployed,
-    full_size,
-    kinds,
-    quick,
-    small,
-    trainable,
-)
+from model_cases import NETWORKS
+from model_checks import deployed, full_size, kinds, trainable
 from rewriting_helpers import inputs_like
 from test_layers import assert_close
 
 from keras_rep import models
-from keras_rep.layers import DBBConv, MobileOneConv, RepConv
-from keras_rep.models.shufflenet import Configuration
-
-TINY = Configuration((16, 24), last=32, units=(2, 2))
-SMALL = {
-    "v1": small(models.ShuffleNetV1, 4, 0.25, units=(2, 1)),
-    "v1_rep": small(
-        models.ShuffleNetV1,
-        3,
-        0.1,
-        units=(2,),
-        conv=DBBConv,
-        pointwise=RepConv,
-        padding="same",
-    ),
-    "v2": small(models.ShuffleNetV2, TINY),
-    "v2_rep": small(models.ShuffleNetV2, TINY, conv=MobileOneConv),
-}
 
 
 # In torchvision; the paper gives 1.4, 2.3, 3.5 and 7.4 million.
@@ -65,18 +39,8 @@ def test_numbers_of_parameters_of_the_first_version(groups, width, millions):
     assert round(trainable(model) / 1e6, 1) == millions
 
 
-@pytest.mark.parametrize("name", quick(SMALL, ("v1_rep",)))
-def test_it_trains(name):
-    assert_classifier_trains(SMALL[name]())
-
-
-@pytest.mark.parametrize("name", quick(SMALL, ("v1_rep", "v2")))
-def test_it_deploys(name):
-    assert_deploys(SMALL[name])
-
-
 def test_it_deploys_to_cheap_layers():
-    assert kinds(deployed(SMALL["v2"]())) == {
+    assert kinds(deployed(NETWORKS["shuffle_v2"]())) == {
         "InputLayer",
         "ZeroPadding2D",
         "Conv2D",
@@ -173,13 +137,13 @@ def test_weights_of_torchvision(tmp_path, size):
     with torch.no_grad():
         expected = net(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
 
-    model = SMALL["v2"](input_shape=(*size, 3), weights=str(path))
+    model = NETWORKS["shuffle_v2"](input_shape=(*size, 3), weights=str(path))
 
     assert_close(run(model, x), expected, 5e-6)
 
 
 def torch_shufflenet_v1(torch, model, x):
-    """The net of `SMALL["v1"]`, out of its weights in their order."""
+    """The net `shuffle_v1`, out of its weights in their order."""
     functional = torch.nn.functional
     weights = iter([torch.tensor(array(v)) for v in model.variables])
 
@@ -214,7 +178,7 @@ def torch_shufflenet_v1(torch, model, x):
 @pytest.mark.parametrize("size", [(64, 64), (65, 47)])
 def test_the_first_version_against_pytorch(size):
     torch = pytest.importorskip("torch")
-    model = SMALL["v1"](input_shape=(*size, 3))
+    model = NETWORKS["shuffle_v1"](input_shape=(*size, 3))
     randomize(model)
     x = inputs_like(*size, 3)
     with torch.no_grad():

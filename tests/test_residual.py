@@ -206,9 +206,14 @@ def test_a_row_of_blocks_keeps_its_names():
     ("make", "message"),
     [
         (lambda: RMBlock(8, activation="gelu"), "activation='gelu'"),
-        (lambda: RMBottleneck(6, reduction=8), "reduction=8 and groups=1"),
+        (
+            lambda: RMBottleneck(6, reduction=8),
+            "reduction=8, hidden=None",
+        ),
         (lambda: RMBottleneck(8, groups=4, reduction=4), "groups=4"),
         (lambda: RMBottleneck(8, reduction=0), "reduction=0"),
+        (lambda: RMBottleneck(8, hidden=0), "hidden=0"),
+        (lambda: RMBottleneck(8, hidden=9, groups=6), "hidden=9 and groups=6"),
         (lambda: RMInvertedResidual(8, groups=2), "groups=2"),
         (lambda: RMInvertedResidual(8, expansion=0), "expansion=0"),
     ],

@@ -9,6 +9,7 @@ from test_layers import assert_close
 
 import keras_rep
 from keras_rep.layers import QARepConv, RepConv, RMBlock
+from keras_rep.report import multiply_adds
 
 
 def built(**arguments):
@@ -100,3 +101,23 @@ def test_a_normalization_behind_a_gate_stays():
 def test_residual_blocks_refuse_a_gate_with_the_reason():
     with pytest.raises(ValueError, match=r"depends on the image.*se_ratio=0.5"):
         RMBlock(8, se_ratio=0.5)
+
+
+def test_a_gate_has_multiply_adds():
+    """Those of two matrix products, of an image's means; 9 · 8 pixels."""
+    block = RepConv(8, se_ratio=0.5, activation="relu")
+    model = keras.Sequential([keras.Input((9, 8, 3)), block])
+
+    before, after = keras_rep.explain(model).multiply_adds
+
+    assert after == 72 * 9 * 3 * 8 + 8 * 4 + 4 * 8
+    assert before == 72 * (9 + 1) * 3 * 8 + 8 * 4 + 4 * 8
+
+
+def test_a_model_that_stays_has_multiply_adds():
+    gate = RepConv(8, se_ratio=0.5)
+    gate.build((None, 9, 8, 8))
+
+    plain = gate.gate.make_plain("gate")
+
+    assert multiply_adds(plain, (None, 9, 8, 8)) == 8 * 4 + 4 * 8

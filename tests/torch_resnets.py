@@ -358,7 +358,8 @@ def randomize(model):
                     (module.running_mean, -0.5, 0.5),
                     (module.running_var, 0.5, 2.0),
                 ):
-                    value.uniform_(low, high, generator=generator)
+                    if value is not None:
+                        value.uniform_(low, high, generator=generator)
     return model.eval()
 
 

@@ -48,7 +48,7 @@ def check_geometry(layer):
             f"{layer.data_format!r}. Expected 'channels_last' or "
             "'channels_first'. Leave it out to use Keras' setting."
         )
-    if layer.filters % layer.groups:
+    if layer.filters % layer.outer_groups:
         raise ValueError(
             "The number of filters must be divisible by the number of "
             f"groups. Received: filters={layer.filters} and groups="

@@ -115,10 +115,15 @@ class ConvLayer(RepLayer):
     def channels_last(self):
         return self.data_format == "channels_last"
 
+    @property
+    def outer_groups(self):
+        """Number of groups of the input's and the output's channels."""
+        return self.groups
+
     def count_channels(self, input_shape):
         """Number of input channels, after a check of the input's shape."""
         channels = input_shape[-1 if self.channels_last else 1]
-        if channels is None or channels % self.groups:
+        if channels is None or channels % self.outer_groups:
             raise ValueError(
                 f"The number of input channels must be divisible by the "
                 f"number of groups. Received: an input of shape {input_shape} "

@@ -25,6 +25,7 @@ class RMBottleneck(ResidualLayer):
         activation: None, `"relu"`, `"relu6"` or `"leaky_relu"`; it follows
             every normalization and the sum.
         reduction: The hidden channels are `filters // reduction`.
+        hidden: Their number, in place of that.
         **kwargs: `momentum` and `epsilon` of the normalizations,
             `kernel_initializer`, `kernel_regularizer` and `kernel_constraint`
             of the convolutions, as for `TermLayer`.
@@ -58,6 +59,7 @@ class RMBottleneck(ResidualLayer):
         activation="relu",
         *,
         reduction=4,
+        hidden=None,
         **kwargs,
     ):
         super().__init__(
@@ -72,15 +74,22 @@ class RMBottleneck(ResidualLayer):
             **kwargs,
         )
         self.reduction = positive("reduction", reduction)
+        self.hidden = hidden if hidden is None else positive("hidden", hidden)
+
+    @property
+    def outer_groups(self):
+        """Only the k×k convolution has groups."""
+        return 1
 
     def make_stages(self, channels):
-        hidden = self.filters // self.reduction
+        hidden = self.hidden or self.filters // self.reduction
         if hidden < 1 or hidden % self.groups:
             raise ValueError(
                 f"The hidden channels must be divisible by the number of "
                 f"groups. Received: filters={self.filters}, reduction="
-                f"{self.reduction} and groups={self.groups}. Expected `filters "
-                "// reduction` to be a multiple of `groups`. Change one."
+                f"{self.reduction}, hidden={self.hidden} and groups="
+                f"{self.groups}. Expected `hidden`, or else `filters // "
+                "reduction`, to be a multiple of `groups`. Change one."
             )
         spatial = self.stage_grid(self.kernel_size, self.strides)
         return [
@@ -90,4 +99,8 @@ class RMBottleneck(ResidualLayer):
         ]
 
     def get_config(self):
-        return {**super().get_config(), "reduction": self.reduction}
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "hidden": self.hidden,
+        }

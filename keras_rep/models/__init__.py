@@ -9,7 +9,7 @@ from keras_rep.models.mobilenet_v2 import MobileNetV2
 from keras_rep.models.mobilenet_v3 import MobileNetV3
 from keras_rep.models.repvgg import RepVGG, RepVGGPlus, drop_auxiliary_heads
 from keras_rep.models.resnet import ResNet
-from keras_rep.models.rmnet import RMRep, RMResNet
+from keras_rep.models.rmnet import RMNeXt, RMRep, RMResNet
 from keras_rep.models.shufflenet import ShuffleNetV1, ShuffleNetV2
 from keras_rep.models.vgg import VGG
 
@@ -21,6 +21,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "MobileOne",
+    "RMNeXt",
     "RMRep",
     "RMResNet",
     "RepVGG",

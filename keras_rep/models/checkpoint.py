@@ -2,26 +2,35 @@
 
 import collections
 import pathlib
+import re
 
 import numpy as np
 
 from keras_rep.errors import DeployError
-from keras_rep.models import naming_mobile, naming_repvgg, naming_resnet
+from keras_rep.models import (
+    naming_mobile,
+    naming_plain,
+    naming_repvgg,
+    naming_resnet,
+)
 
 NAMINGS = (
     *naming_repvgg.NAMINGS,
     *naming_resnet.NAMINGS,
     *naming_mobile.NAMINGS,
+    *naming_plain.NAMINGS,
 )
 # What a checkpoint holds that no network here has as a variable.
-IGNORED = (
-    "num_batches_tracked",
-    "id_tensor",
-    "weight_orepa_avg_avg",
-    "weight_orepa_prior",
+IGNORED = re.compile(
+    r"(num_batches_tracked|id_tensor|weight_orepa_avg_avg|weight_orepa_prior"
+    # Statistics for the deployed form of RMNets; identities of DiracNets.
+    r"|running[12]\.running_(mean|var)|^eye[\d_]+)$"
 )
 # Under which names training scripts put the weights, the averaged ones first.
-NESTS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "module")
+NESTS = (
+    *("state_dict_ema", "model_ema", "ema", "state_dict"),
+    *("model", "module", "params"),
+)
 
 
 def load_torch_checkpoint(model, path):
@@ -33,8 +42,8 @@ def load_torch_checkpoint(model, path):
     Args:
         model: A network of `keras_rep.models`, not deployed. It is changed
             only if every tensor fits.
-        path: Name of a file that ends in `.pth`, `.pt`, `.tar`, `.safetensors`
-            or `.npz`. PyTorch is needed for the first three.
+        path: Name of a file that ends in `.pth`, `.pt`, `.pt7`, `.tar`,
+            `.safetensors` or `.npz`. PyTorch is needed for the first four.
 
     Raises:
         ValueError: If tensors are missing, left over, or of another shape; the
@@ -76,7 +85,7 @@ def read_checkpoint(path):
     readers = {
         ".npz": _read_npz,
         ".safetensors": _read_safetensors,
-        **dict.fromkeys((".pth", ".pt", ".tar"), _read_torch),
+        **dict.fromkeys((".pth", ".pt", ".pt7", ".tar"), _read_torch),
     }
     if path.suffix not in readers:
         raise ValueError(
@@ -117,7 +126,7 @@ def match(model, tensors):
     tensors = {
         name: value
         for name, value in tensors.items()
-        if not name.endswith(IGNORED)
+        if not IGNORED.search(name)
     }
     # The naming that knows most of the tensors is the one that is meant.
     naming = max(NAMINGS, key=lambda each: each.count(model, tensors))

@@ -1,9 +1,11 @@
 """Networks without residual connections, once they are deployed."""
 
+import dataclasses
+
 from keras_rep.layers import RepConv, RMBlock, RMBottleneck
 from keras_rep.layers.arguments import one_of
 from keras_rep.models import resnet
-from keras_rep.models.network import choose, make_network
+from keras_rep.models.network import choose, label, make_network
 
 # Pairs of blocks in each of the four stages, and the share of channels that
 # the first of each pair reserves.
@@ -12,6 +14,33 @@ RMREP = {
     "37": (4, 0.25),
     "69": (8, 0.5),
     "133": (16, 0.75),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """One RMNeXt.
+
+    Attributes:
+        blocks: Number of blocks of each of the four stages.
+        expansion: Channels of a deployed 3×3, as a multiple of its block's:
+            the hidden ones and those that it hands on.
+        group_width: Channels of each group in the first stage; each further
+            stage has twice as many.
+    """
+
+    blocks: tuple
+    expansion: int
+    group_width: int
+
+
+# By depth, expansion and width of the groups.
+RMNEXT = {
+    "41_5x16": Configuration((2, 3, 5, 3), 5, 16),
+    "50_5x32": Configuration((3, 4, 6, 3), 5, 32),
+    "50_6x32": Configuration((3, 4, 6, 3), 6, 32),
+    "101_6x16": Configuration((3, 4, 23, 3), 6, 16),
+    "152_6x32": Configuration((3, 8, 36, 3), 6, 32),
 }
 
 
@@ -127,7 +156,7 @@ def RMResNet(variant="50", *, width=1, padding="centered", **options):
             strides,
             padding,
             groups=row.groups,
-            reduction=outputs // row.hidden(filters),
+            hidden=row.hidden(filters),
             name=name,
         )(x)
 
@@ -138,4 +167,68 @@ def RMResNet(variant="50", *, width=1, padding="centered", **options):
         return x
 
     options.setdefault("name", f"rm_{resnet.name_of(variant)}")
+    return make_network(features, **options)
+
+
+def RMNeXt(variant="50_5x32", *, width=1, padding="centered", **options):
+    """RMNet's own network: grouped 3×3 and 1×1 in a straight row.
+
+    It trains as a residual network of bottlenecks which are wider inside than
+    outside. The groups are as wide as what the blocks hand on can be divided
+    into, so that the deployed 3×3 stay grouped.
+
+    Args:
+        variant: `"41_5x16"`, `"50_5x32"`, `"50_6x32"`, `"101_6x16"` or
+            `"152_6x32"`: depth, expansion and channels of each group.
+        width: Factor of all widths, also of the groups'.
+        padding: `"centered"`, as official weights need it, or `"same"`, which
+            leaves no PAD in a deployed file.
+        **options: `include_top`, `weights`, `input_shape`, `pooling`,
+            `classes`, `classifier_activation` and `name`, as for
+            `keras.applications`; see `make_network`.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is unknown, or the weights do not fit.
+
+    Example:
+    >>> model = RMNeXt(
+    ...     "41_5x16", width=1 / 8, input_shape=(32, 32, 3), classes=10
+    ... )
+    >>> model.output_shape
+    (None, 10)
+
+    Reference:
+
+    - Meng et al. 2021, "RMNet: Equivalently Removing Residual Connection from
+      Networks", arXiv 2111.00687.
+    """
+    row = choose(RMNEXT, variant, "RMNeXt")
+    one_of("padding", padding, resnet.PADDINGS)
+
+    def features(x):
+        for index in range(2):
+            x = RepConv(
+                int(64 * width),
+                3,
+                2,
+                padding,
+                activation="relu",
+                name=f"stem_{index}",
+            )(x)
+        for name, filters, strides in resnet.each_block(row, width):
+            x = RMBottleneck(
+                filters,
+                3,
+                strides,
+                padding,
+                groups=(row.expansion - 1) * 64 // row.group_width,
+                hidden=(row.expansion - 1) * filters,
+                name=name,
+            )(x)
+        return x
+
+    options.setdefault("name", f"rmnext{label(variant)}")
     return make_network(features, **options)
