@@ -6,21 +6,29 @@ that needs no choice; these are its steps.
 
 from keras_rep.quantize.bias_correction import correct_bias
 from keras_rep.quantize.calibration import METHODS, calibrate
+from keras_rep.quantize.comparison import QuantizationReport, compare
 from keras_rep.quantize.equalization import equalize
 from keras_rep.quantize.fake_quantization import (
     WEIGHTS,
     fake_quantize,
     is_fake_quantized,
 )
+from keras_rep.quantize.health import KernelHealth, kernel_health
 from keras_rep.quantize.repairing import repair
+from keras_rep.quantize.variants import Variant
 
 __all__ = [
     "METHODS",
     "WEIGHTS",
+    "KernelHealth",
+    "QuantizationReport",
+    "Variant",
     "calibrate",
+    "compare",
     "correct_bias",
     "equalize",
     "fake_quantize",
     "is_fake_quantized",
+    "kernel_health",
     "repair",
 ]

@@ -105,6 +105,17 @@ class TFLiteRunner:
         }
 
     @property
+    def largest_outputs(self):
+        """The largest real number that each output can hold, by name."""
+        details = self._signature().get_output_details()
+        return {
+            name: float(
+                _dequantize(_largest(each["dtype"]), each["quantization"])
+            )
+            for name, each in details.items()
+        }
+
+    @property
     def tensor_parameters(self):
         """Dtype, scale and zero point of what each operation returns, by name.
 
@@ -205,6 +216,11 @@ def _quantize(values, detail):
     limits = np.iinfo(dtype)
     grid = np.round(values / scale) + zero_point
     return np.clip(grid, limits.min, limits.max).astype(dtype)
+
+
+def _largest(dtype):
+    is_integer = np.issubdtype(dtype, np.integer)
+    return np.array(np.iinfo(dtype).max if is_integer else np.inf)
 
 
 def _dequantize(values, quantization):
