@@ -2,7 +2,8 @@
 
     make models NAMES="RepVGG-A0 MobileOne-S0"
 
-Multiply-adds are those of one image of 224×224. A number in bold was published
+Multiply-adds are those of one image of 224×224; for VGG, which is that for
+CIFAR, and CRNet of 32×32. A number in bold was published
 like that; where ours differs in its digits, the published one is behind a
 slash.
 """
@@ -15,7 +16,15 @@ import numpy as np
 
 import keras_rep
 from keras_rep import models
-from keras_rep.layers import DBBConv, OREPAConv, OREPAStemConv, OREPAVGGConv
+from keras_rep.layers import (
+    ACBConv,
+    DBBConv,
+    OREPAConv,
+    OREPAStemConv,
+    OREPAVGGConv,
+    QARepConv,
+    RMInvertedResidual,
+)
 
 # Millions of parameters in training form and deployed, and thousands of
 # millions of multiply-adds likewise, as published; `None` where they are not.
@@ -43,35 +52,60 @@ MOBILE_ONE = {
     "S4": (14.951, 14.838, None, 2.9793),
 }
 OREPA = {"conv": OREPAConv, "stem": OREPAStemConv}
-# Parameters only: in training form and, where it is known, deployed. Deployed
-# ResNets are published with a normalization's two numbers for each channel,
-# where a deployed convolution has one bias.
+ACB, DBB = {"conv": ACBConv}, {"conv": DBBConv}
+QA, ONLINE = {"conv": QARepConv}, {"conv": OREPAVGGConv}
+# The same figures as far as they are known, and the network.
 OTHERS = {
-    "OREPA-RepVGG-A0": (24.75, None, "RepVGG", "A0", {"conv": OREPAVGGConv}),
-    "OREPA-RepVGG-A1": (39.71, None, "RepVGG", "A1", {"conv": OREPAVGGConv}),
-    "RepVGGplus-L2pse": (146.063, 127.152, "RepVGGPlus", "L2pse", {}),
-    "ResNet-18": (11.69, 11.69, "ResNet", "18", {}),
-    "ResNet-50": (25.56, 25.56, "ResNet", "50", {}),
-    "ResNeXt-50": (25.03, None, "ResNet", "resnext50_32x4d", {}),
-    "DBB-ResNet-18": (26.29, 11.69, "ResNet", "18", {"conv": DBBConv}),
-    "DBB-ResNet-34": (49.90, 21.80, "ResNet", "34", {"conv": DBBConv}),
-    "DBB-ResNet-50": (40.68, 25.56, "ResNet", "50", {"conv": DBBConv}),
-    "OREPA-ResNet-18": (37.76, 11.69, "ResNet", "18", OREPA),
-    "OREPA-ResNet-34": (71.72, None, "ResNet", "34", OREPA),
+    "QARepVGG-A0": ((9.103,), "RepVGG", ("A0",), QA),
+    "QARepVGG-B0": ((15.809,), "RepVGG", ("B0",), QA),
+    "OREPA-RepVGG-A0": ((24.75,), "RepVGG", ("A0",), ONLINE),
+    "OREPA-RepVGG-A1": ((39.71,), "RepVGG", ("A1",), ONLINE),
+    "OREPA-RepVGG-A2": ((), "RepVGG", ("A2",), ONLINE),
+    "RepVGGplus-L2pse": ((146.063, 127.152), "RepVGGPlus", ("L2pse",), {}),
+    "ResNet-18": ((11.69, 11.69), "ResNet", ("18",), {}),
+    "ResNet-50": ((25.56, 25.56), "ResNet", ("50",), {}),
+    "SE-ResNet-50": ((28.09,), "ResNet", ("50",), {"se_ratio": 1 / 16}),
+    "ResNeXt-50": ((25.03,), "ResNet", ("resnext50_32x4d",), {}),
+    "ACB-ResNet-18": ((None, 11.69), "ResNet", ("18",), ACB),
+    "ACB-ResNet-50": ((None, 25.56), "ResNet", ("50",), ACB),
+    "DBB-ResNet-18": ((26.29, 11.69), "ResNet", ("18",), DBB),
+    "DBB-ResNet-34": ((49.90, 21.80), "ResNet", ("34",), DBB),
+    "DBB-ResNet-50": ((40.68, 25.56), "ResNet", ("50",), DBB),
+    "OREPA-ResNet-18": ((37.76, 11.69), "ResNet", ("18",), OREPA),
+    "OREPA-ResNet-34": ((71.72,), "ResNet", ("34",), OREPA),
     "OREPA-ResNet-50": (
-        *(68.58, 25.56, "ResNet", "50"),
+        *((68.58, 25.56), "ResNet", ("50",)),
         {**OREPA, "pointwise": OREPAConv},
     ),
-    "RMRep-21": (14.49, 14.64, "RMRep", "21", {}),
-    "RMRep-69": (44.13, 52.25, "RMRep", "69", {}),
-    "RMRep-133": (None, 102.40, "RMRep", "133", {}),
-    "DiracNet-18": (11.52, None, "DiracNet", "18", {}),
-    "DiracNet-34": (21.64, None, "DiracNet", "34", {}),
-    "MobileNetV1": (4.232, None, "MobileNetV1", None, {}),
-    "MobileNetV2": (3.505, None, "MobileNetV2", None, {}),
-    "MobileNetV3-large": (5.483, None, "MobileNetV3", "large", {}),
-    "MobileNetV3-small": (2.543, None, "MobileNetV3", "small", {}),
-    "ShuffleNetV2": (2.279, None, "ShuffleNetV2", None, {}),
+    "RM-ResNet-18": ((11.69,), "RMResNet", ("18",), {}),
+    "RM-ResNet-50": ((25.56,), "RMResNet", ("50",), {}),
+    "RMRep-21": ((14.49, 14.64, 2.1, 2.1), "RMRep", ("21",), {}),
+    "RMRep-37": ((None, 27.18, 3.9, 4.0), "RMRep", ("37",), {}),
+    "RMRep-69": ((44.13, 52.25, 6.5, 7.7), "RMRep", ("69",), {}),
+    "RMRep-133": ((None, 102.40, 10.6, 15.1), "RMRep", ("133",), {}),
+    "RMNeXt-41 5×16": ((), "RMNeXt", ("41_5x16",), {}),
+    "RMNeXt-50 5×32": ((), "RMNeXt", ("50_5x32",), {}),
+    "RMNeXt-50 6×32": ((), "RMNeXt", ("50_6x32",), {}),
+    "DiracNet-18": ((11.52,), "DiracNet", ("18",), {}),
+    "DiracNet-34": ((21.64,), "DiracNet", ("34",), {}),
+    "VGG-16": ((), "VGG", ("16",), {}),
+    "ACB-VGG-16": ((), "VGG", ("16",), ACB),
+    "DBB-VGG-16": ((), "VGG", ("16",), DBB),
+    "MobileNetV1": ((4.232,), "MobileNetV1", (), {}),
+    "ACB-MobileNetV1": ((), "MobileNetV1", (), ACB),
+    "DBB-MobileNetV1": ((), "MobileNetV1", (), DBB),
+    "MobileNetV2": ((3.505,), "MobileNetV2", (), {}),
+    "RM-MobileNetV2": (
+        *((3.505,), "MobileNetV2", ()),
+        {"residual": RMInvertedResidual},
+    ),
+    "MobileNetV3-large": ((5.483,), "MobileNetV3", ("large",), {}),
+    "MobileNetV3-small": ((2.543,), "MobileNetV3", ("small",), {}),
+    "ShuffleNetV1 g=3": ((1.9,), "ShuffleNetV1", (3,), {}),
+    "ShuffleNetV1 g=8": ((2.4,), "ShuffleNetV1", (8,), {}),
+    "ShuffleNetV2": ((2.279,), "ShuffleNetV2", (), {}),
+    "CRNet 1/4": ((2.102838, None, 0.005122), "CRNet", (4,), {}),
+    "CRNet 1/64": ((0.136278, None, 0.003156), "CRNet", (64,), {}),
 }
 
 
@@ -83,10 +117,9 @@ def rows():
     for variant, published in MOBILE_ONE.items():
         make = functools.partial(models.MobileOne, variant)
         yield f"MobileOne-{variant}", make, published
-    for name, (*published, family, variant, options) in OTHERS.items():
-        chosen = () if variant is None else (variant,)
-        make = functools.partial(getattr(models, family), *chosen, **options)
-        yield name, make, (*published, None, None)
+    for name, (published, family, arguments, options) in OTHERS.items():
+        make = functools.partial(getattr(models, family), *arguments, **options)
+        yield name, make, (*published, None, None, None, None)[:4]
 
 
 def measure(model):
