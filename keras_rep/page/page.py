@@ -13,6 +13,7 @@ import keras
 from keras_rep.export.files import check_target, write_atomically
 from keras_rep.page.comparison import compare
 from keras_rep.page.drawing import draw
+from keras_rep.page.quantization import quantization_section
 from keras_rep.page.tables import (
     files_table,
     guidelines_by_layer,
@@ -22,7 +23,7 @@ from keras_rep.page.tables import (
 from keras_rep.runtime import latencies
 
 
-def write_report(model, path, *, rules=None, files=None):
+def write_report(model, path, *, rules=None, files=None, quantization=None):
     """Writes an HTML page about the deployment of a model.
 
     It shows the graphs of the model and of its deployed form side by side;
@@ -42,6 +43,7 @@ def write_report(model, path, *, rules=None, files=None):
         rules: Rules to apply, as for `deploy`.
         files: Dictionary from labels to names of `.tflite` files, to be
             measured on this machine.
+        quantization: A `keras_rep.quantize.QuantizationReport` to show, too.
 
     Returns:
         The `pathlib.Path` of the file.
@@ -67,7 +69,13 @@ def write_report(model, path, *, rules=None, files=None):
     path = check_target(path, ".html")
     files = _check_files(files)
     comparison = compare(model, rules)
-    page = _fill("page.html", _parts(comparison, _measure(files)))
+    page = _fill(
+        "page.html",
+        {
+            **_parts(comparison, _measure(files)),
+            "quantization": quantization_section(quantization),
+        },
+    )
     write_atomically(path, page.encode())
     return path
 
