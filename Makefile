@@ -63,6 +63,7 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 	done
 	@KERAS_BACKEND=tensorflow $(QUIET) \
 		$(BIN)/python -W ignore benchmarks/inference.py
+	@$(QUIET) $(BIN)/python -W ignore benchmarks/deploying_timm.py
 
 applications: .venv/installed  ## Deploy every net of keras.applications.
 	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \
