@@ -134,6 +134,9 @@ def test_the_interface_of_keras_applications(options, shape):
     [
         (lambda: models.RepVGG("A7"), "variant='A7'"),
         (lambda: models.RepVGG("A0", pooling="sum"), "pooling='sum'"),
+        (lambda: models.MobileNetV1(padding="valid"), "padding='valid'"),
+        (lambda: models.ShuffleNetV2(padding="valid"), "padding='valid'"),
+        (lambda: models.RMNeXt(padding="valid"), "padding='valid'"),
         (lambda: models.RepVGG("A0", weights="imagenet"), "there is no file"),
     ],
 )

@@ -89,6 +89,17 @@ def test_activations_become_part_of_convolutions(name, functions):
     }
 
 
+def test_one_pixel_is_not_averaged_again():
+    """Behind the head of MobileNetV3 there is nothing left to pool."""
+    pools = [
+        layer.name
+        for layer in deployed(NETWORKS["v3"]()).layers
+        if type(layer).__name__ == "GlobalAveragePooling2D"
+    ]
+
+    assert pools == ["stage1_0_gate_mean", "mean"]
+
+
 @pytest.fixture(scope="module")
 def example():
     with pytest.MonkeyPatch.context() as patch:

@@ -2,8 +2,12 @@
 
 from keras import initializers, layers
 
+from keras_rep.layers.arguments import one_of
+
 # PyTorch's, on which the published recipes rely.
 NORM = {"epsilon": 1e-5, "momentum": 0.9}
+# Without one, the summands of a residual block would differ in size.
+PADDINGS = ("centered", "same")
 
 
 def make_block(conv, pointwise, padding, **norm):
@@ -20,7 +24,11 @@ def make_block(conv, pointwise, padding, **norm):
     Returns:
         Function `block(x, name, filters, kernel_size, strides, groups,
         activation)` that returns a tensor.
+
+    Raises:
+        ValueError: If the padding is another one.
     """
+    one_of("padding", padding, PADDINGS)
 
     def block(
         x, name, filters, kernel_size=3, strides=1, groups=1, activation=None

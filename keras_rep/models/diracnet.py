@@ -5,7 +5,6 @@ import dataclasses
 from keras import layers
 
 from keras_rep.layers import DiracConv
-from keras_rep.layers.arguments import one_of
 from keras_rep.models.blocks import make_block
 from keras_rep.models.network import choose, make_network
 from keras_rep.models.resnet import make_stem
@@ -79,7 +78,6 @@ def DiracNet(
       Networks Without Skip-Connections", arXiv 1706.00388.
     """
     row = choose(CONFIGURATIONS, variant, "DiracNet")
-    one_of("padding", padding, ("centered", "same"))
     convolve = make_block(conv, None, padding)
 
     def start(x):

@@ -57,7 +57,7 @@ def make_network(
     inputs = keras.Input(input_shape, name="image")
     x = features(inputs)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = _mean(x)
         x = layers.Dense(
             classes, activation=classifier_activation, name="classifier"
         )(x)
@@ -67,6 +67,15 @@ def make_network(
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _mean(x):
+    """Means of a feature map, of which there is nothing to do for one pixel."""
+    is_last = keras.config.image_data_format() == "channels_last"
+    sizes = x.shape[1:3] if is_last else x.shape[2:4]
+    if sizes == (1, 1):
+        return layers.Flatten(name="pool")(x)
+    return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
 def choose(table, variant, family):

@@ -1,22 +1,24 @@
-"""What the residual networks take of plain Keras layers."""
+"""What networks take of plain Keras layers: pooling, and gates."""
 
 import keras
 from keras import layers
 
 
-def max_pool(x, padding, name):
-    """Max-pools 3×3 windows, two pixels apart, of an image behind a ReLU.
+def pool(x, kind, padding, name):
+    """Pools 3×3 windows, two pixels apart, of an image behind a ReLU.
 
     Args:
         x: Image tensor, nowhere negative.
+        kind: `"max"` or `"average"`, which counts zeros around the image.
         padding: `"centered"` or `"same"`.
         name: Name of the layer.
     """
-    if padding == "same":
-        return layers.MaxPooling2D(3, 2, "same", name=name)(x)
-    # Every window has a pixel of the image, and none of those is below zero.
-    x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-    return layers.MaxPooling2D(3, 2, name=name)(x)
+    if padding == "centered":
+        # Every window has a pixel of the image, none of which is below zero.
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+        padding = "valid"
+    pools = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
+    return pools[kind](3, 2, padding, name=name)(x)
 
 
 def squeeze_excite(x, ratio, name):

@@ -4,10 +4,9 @@ import dataclasses
 
 from keras import layers
 
-from keras_rep.layers.arguments import one_of
 from keras_rep.models.blocks import make_block
 from keras_rep.models.network import choose, make_network
-from keras_rep.models.plain import max_pool, squeeze_excite
+from keras_rep.models.plain import pool, squeeze_excite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +52,6 @@ CONFIGURATIONS = {
     "resnext50_32x4d": Configuration((3, 4, 6, 3), groups=32, group_width=4),
 }
 EXPANSION = 4
-# Without one, the summands of a block would differ in size.
-PADDINGS = ("centered", "same")
 RELU = {"activation": "relu"}
 
 
@@ -118,7 +115,6 @@ def ResNet(
     - ACNet, arXiv 1908.03930; DBB, 2103.13425; OREPA, 2204.00826.
     """
     row = choose(CONFIGURATIONS, variant, "ResNet")
-    one_of("padding", padding, PADDINGS)
     convolve = make_block(conv, pointwise, padding)
 
     def branch(x, name, filters, strides):
@@ -161,7 +157,7 @@ def make_stem(x, width, padding, stem=None):
     """
     convolve = make_block(stem, None, padding)
     x = convolve(x, "stem", int(64 * width), 7, 2, **RELU)
-    return max_pool(x, padding, "stem_pool")
+    return pool(x, "max", padding, "stem_pool")
 
 
 def each_block(row, width):

@@ -5,6 +5,7 @@ import dataclasses
 from keras_rep.layers import RepConv, RMBlock, RMBottleneck
 from keras_rep.layers.arguments import one_of
 from keras_rep.models import resnet
+from keras_rep.models.blocks import PADDINGS
 from keras_rep.models.network import choose, label, make_network
 
 # Pairs of blocks in each of the four stages, and the share of channels that
@@ -144,7 +145,6 @@ def RMResNet(variant="50", *, width=1, padding="centered", **options):
       Networks", arXiv 2111.00687.
     """
     row = choose(resnet.CONFIGURATIONS, variant, "RMResNet")
-    one_of("padding", padding, resnet.PADDINGS)
 
     def block(x, name, filters, strides):
         if not row.is_bottleneck:
@@ -206,7 +206,7 @@ def RMNeXt(variant="50_5x32", *, width=1, padding="centered", **options):
       Networks", arXiv 2111.00687.
     """
     row = choose(RMNEXT, variant, "RMNeXt")
-    one_of("padding", padding, resnet.PADDINGS)
+    one_of("padding", padding, PADDINGS)
 
     def features(x):
         for index in range(2):

@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from keras_rep.models.blocks import divisible, make_block
 from keras_rep.models.network import choose, make_network
+from keras_rep.models.plain import pool
 
 # Number of units of each of the three stages.
 UNITS = (4, 8, 4)
@@ -111,7 +112,7 @@ def ShuffleNetV1(
             activation="relu" if strides > 1 else None,
         )
         if strides > 1:
-            shortcut = _pool(inputs, "average", padding, f"{name}_shortcut")
+            shortcut = pool(inputs, "average", padding, f"{name}_shortcut")
             return layers.Concatenate(name=f"{name}_concat")([shortcut, x])
         x = layers.Add(name=f"{name}_add")([inputs, x])
         return layers.ReLU(name=f"{name}_relu")(x)
@@ -120,7 +121,7 @@ def ShuffleNetV1(
         _check_size(x)
         stem = divisible(STEM * width, groups)
         x = block(x, "stem", stem, strides=2, activation="relu")
-        x = _pool(x, "max", padding, "stem_pool")
+        x = pool(x, "max", padding, "stem_pool")
         for stage, count in enumerate(units):
             filters = divisible(first * 2**stage * width, 4 * groups)
             for index in range(count):
@@ -206,7 +207,7 @@ def ShuffleNetV2(
     def features(x):
         _check_size(x)
         x = block(x, "stem", STEM, strides=2, activation="relu")
-        x = _pool(x, "max", padding, "stem_pool")
+        x = pool(x, "max", padding, "stem_pool")
         stages = zip(row.filters, row.units, strict=True)
         for stage, (filters, count) in enumerate(stages, 2):
             for index in range(count):
@@ -228,15 +229,6 @@ def _shuffle(x, groups, name):
     x = layers.Reshape(parts, name=f"{name}_split")(x)
     x = layers.Permute((1, 3, 2), name=f"{name}_permute")(x)
     return layers.Reshape((height, width, channels), name=f"{name}_merge")(x)
-
-
-def _pool(x, kind, padding, name):
-    """3×3 pooling with strides of 2, of values that are not negative."""
-    if padding == "centered":
-        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-        padding = "valid"
-    pools = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
-    return pools[kind](3, 2, padding, name=name)(x)
 
 
 def _check_size(x):

@@ -2,7 +2,6 @@
 
 from keras import layers
 
-from keras_rep.layers.arguments import one_of
 from keras_rep.models.blocks import make_block
 from keras_rep.models.network import choose, make_network
 
@@ -53,7 +52,6 @@ def VGG(variant="16", *, conv=None, width=1, padding="centered", **options):
     - ACNet, arXiv 1908.03930; DBB, 2103.13425.
     """
     counts = choose(CONFIGURATIONS, variant, "VGG")
-    one_of("padding", padding, ("centered", "same"))
     convolve = make_block(conv, None, padding)
 
     def features(x):
