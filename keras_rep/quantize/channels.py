@@ -1,10 +1,10 @@
 """What goes into each convolution of a model, channel by channel."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_rep.affine import LINEAR, channel_axis
 from keras_rep.inputs import sample_batches
@@ -13,19 +13,41 @@ from keras_rep.program import Program
 BATCH = 8
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Channels:
     """Statistics of a layer's input, over all its calls.
 
     Attributes:
         low: Smallest value of each channel.
         high: Largest value of each channel.
-        mean: Mean of each channel.
+        total: Sum of each channel.
+        count: Number of values in each channel.
     """
 
     low: np.ndarray
     high: np.ndarray
-    mean: np.ndarray
+    total: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, array, axis):
+        """Of an array with the channels along an axis."""
+        values = np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
+        total = values.sum(0, dtype="float64")
+        return cls(values.min(0), values.max(0), total, len(values))
+
+    def join(self, other):
+        """Of the values of both."""
+        return Channels(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.total + other.total,
+            self.count + other.count,
+        )
+
+    @property
+    def mean(self):
+        return self.total / self.count
 
 
 def input_channels(prepared, data):
@@ -38,34 +60,23 @@ def input_channels(prepared, data):
     Returns:
         Dictionary from the names of convolutions to `Channels`.
     """
-    program = Program(prepared)
     watched: dict[str, list] = {}
-    for call in program.calls():
+    for call in Program(prepared).calls():
         if type(call.layer) in LINEAR:
-            spec = call.inputs[0].spec
-            axis = channel_axis(call.layer, len(spec.shape))
-            watched.setdefault(call.layer.name, []).append(_reduced(spec, axis))
+            watched.setdefault(call.layer.name, []).append(call)
     if not watched:
         return {}
-    probe = keras.Model(prepared.inputs, watched)
-    sums: dict[str, list] = {name: [] for name in watched}
+    specs = {
+        name: [call.inputs[0].spec for call in calls]
+        for name, calls in watched.items()
+    }
+    probe = keras.Model(prepared.inputs, specs)
+    found: dict[str, list] = {name: [] for name in watched}
     for batch in sample_batches(prepared, data, "data", BATCH):
-        for name, calls in probe.predict_on_batch(batch).items():
-            for low, high, mean in calls:
-                total = mean.sum(0, dtype="float64")
-                sums[name].append((low.min(0), high.max(0), total, len(mean)))
-    return {name: _joined(rows) for name, rows in sums.items()}
-
-
-def _reduced(tensor, axis):
-    """Three tensors of shape `(samples, channels)`."""
-    others = [i for i in range(1, len(tensor.shape)) if i != axis]
-    if not others:
-        return [tensor, tensor, tensor]
-    return [f(tensor, axis=others) for f in (ops.min, ops.max, ops.mean)]
-
-
-def _joined(rows):
-    lows, highs, totals, counts = zip(*rows, strict=True)
-    mean = np.sum(totals, 0) / np.sum(counts)
-    return Channels(np.min(lows, 0), np.max(highs, 0), mean)
+        for name, arrays in probe.predict_on_batch(batch).items():
+            parts = found[name]
+            for call, array in zip(watched[name], arrays, strict=True):
+                axis = channel_axis(call.layer, array.ndim)
+                parts.append(Channels.of(array, axis))
+            found[name] = [functools.reduce(Channels.join, parts)]
+    return {name: parts[0] for name, parts in found.items()}

@@ -131,13 +131,15 @@ def largest_deviations(
     found = {}
 
     def watch(_, tensor, value):
-        scale = scales.get(tensor)
+        scale, name = scales.get(tensor), names.get(tensor)
         if scale is None:
             return value
         value = keras.ops.convert_to_numpy(value)
-        name = names.get(tensor)
-        if name is None:
+        if tensor.producer is None:
             return scale.rounded(value).astype("float32")
+        if name is None:
+            # The converter left it out: the mean of one pixel, for example.
+            return value
         error = np.abs(received[name] - scale.rounded(value)).max()
         layer = tensor.producer.layer.name
         steps = round(float(error) / scale.step)

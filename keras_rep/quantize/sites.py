@@ -6,6 +6,7 @@ of TFLite between them moves integers without computing.
 
 import collections
 import dataclasses
+import math
 import re
 
 from keras import activations, layers, tree
@@ -48,7 +49,11 @@ MOVING = (
     layers.UpSampling1D,
     layers.UpSampling2D,
 )
-# Of those, the ones that compute means.
+GLOBAL_MEANS = (
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+)
+# Of the moving ones, those that compute means.
 MEANS = (layers.AveragePooling1D, layers.AveragePooling2D)
 MOVING_OPERATIONS = (
     "Concatenate",
@@ -144,6 +149,13 @@ def all_tensors(program):
 def moves(call):
     """Whether a call returns some of its integers as they are."""
     name = graph.operation_name(call.layer)
+    if type(call.layer) in GLOBAL_MEANS:
+        # The converter leaves out the mean of one pixel, and would forget to
+        # change the scale.
+        sizes = call.inputs[0].shape[1:], call.output.shape[1:]
+        return None not in sizes[0] and math.prod(sizes[0]) == math.prod(
+            sizes[1]
+        )
     return type(call.layer) in MOVING or name in MOVING_OPERATIONS
 
 
