@@ -1,14 +1,15 @@
 """How nets of re-parameterizable layers keep their accuracy in int8.
 
-    KERAS_BACKEND=jax python benchmarks/int8_collapse.py --block RepConv --seed 0
+    KERAS_BACKEND=jax python benchmarks/int8_collapse.py --block RepConv
 
 A net of 16 layers learns Fashion-MNIST the way in which RepVGG collapses: with
-a high learning rate, an epsilon of 1e-5, and no decay of the gammas. What was
-trained is kept in `out/int8`, and not trained again.
+a high learning rate from the first step, an epsilon of 1e-5, and no decay of
+the gammas. In about a third of the nets a channel dies early (seeds 0, 3, 4, 9
+and 13 of the first fourteen). What was trained is kept in `out/int8`, and not
+trained again.
 """
 
 import argparse
-import math
 import pathlib
 import sys
 import time
@@ -21,7 +22,7 @@ from keras_rep import quantize
 from keras_rep.runtime import TFLiteRunner
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "examples"))
-from datasets import DATASETS  # noqa: E402
+from datasets import DATASETS
 
 # Filters, number of layers; the first one has stride 2.
 STAGES = [(16, 5), (32, 8), (64, 3)]
@@ -29,6 +30,8 @@ BLOCKS = ("RepConv", "QARepConv", "MobileOneConv", "DBBConv", "OREPAConv")
 IMAGES, BATCH, EPOCHS = 20_000, 128, 6
 PEAK, MOMENTUM, DECAY = 0.4, 0.9, 1e-3
 CALIBRATION = 500
+# Of the pixels of Fashion-MNIST.
+MEAN, DEVIATION = 0.286, 0.353
 
 
 def build(block, seed):
@@ -59,24 +62,6 @@ def build(block, seed):
     )
 
 
-@keras.saving.register_keras_serializable(package="benchmarks")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Up along a cosine for 30 % of the steps, then down to nothing."""
-
-    def __init__(self, peak, steps):
-        self.peak, self.steps = peak, steps
-
-    def __call__(self, step):
-        position = keras.ops.cast(step, "float32") / self.steps
-        rise = 0.5 - 0.5 * keras.ops.cos(math.pi * position / 0.3)
-        fall = 0.5 + 0.5 * keras.ops.cos(math.pi * (position - 0.3) / 0.7)
-        low = keras.ops.where(position < 0.3, 0.04 + 0.96 * rise, fall)
-        return self.peak * low
-
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps}
-
-
 def compile_for(model, optimizer):
     model.compile(
         optimizer,
@@ -95,7 +80,9 @@ def trained(block, seed, data):
     compile_for(
         model,
         keras.optimizers.SGD(
-            OneCycle(PEAK, steps), momentum=MOMENTUM, nesterov=True
+            keras.optimizers.schedules.CosineDecay(PEAK, steps),
+            momentum=MOMENTUM,
+            nesterov=True,
         ),
     )
     images, labels = (x[: IMAGES // BATCH * BATCH] for x in data)
@@ -115,15 +102,26 @@ def accuracy_of(predictions, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--block", choices=BLOCKS, default=BLOCKS[0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100, help="of QAT")
     arguments = parser.parse_args()
     name = f"{arguments.block} {arguments.seed}"
-    train, (images, labels) = DATASETS["fashion-mnist"]()
+    train, (images, labels) = (
+        ((images - MEAN) / DEVIATION, labels)
+        for images, labels in DATASETS["fashion-mnist"]()
+    )
     model = trained(arguments.block, arguments.seed, train)
     calibration = train[0][:CALIBRATION]
     accurate = model.predict(images, BATCH * 4, verbose=0)
     print(f"{name}: float {accuracy_of(accurate, labels):.2f}", flush=True)
+    for what, net in {
+        "before": model,
+        "after": quantize.repair(model, calibration),
+    }.items():
+        spreads = [each.spread for each in quantize.kernel_health(net)]
+        print(f"{name}: largest spread {what} repair {max(spreads):.1f}")
+    gains = [x.identity_gain or 0 for x in quantize.kernel_health(model)]
+    print(f"{name}: largest identity gain {max(gains):.1f}")
     folder = pathlib.Path("out", "int8")
 
     def report(what, net, **options):
@@ -144,9 +142,7 @@ def main():
         repaired = quantize.repair(model, calibration)
         ranges = quantize.calibrate(repaired, calibration)
         rounded = quantize.fake_quantize(repaired, ranges, weights=weights)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            1e-4, arguments.steps
-        )
+        schedule = keras.optimizers.schedules.CosineDecay(1e-4, arguments.steps)
         compile_for(rounded, keras.optimizers.Adam(schedule, clipnorm=1.0))
         order = np.random.default_rng(0).permutation(IMAGES)
         order = order[: arguments.steps * BATCH]

@@ -140,12 +140,17 @@ def check_operations(content, form, samples):
     if samples is None:
         generator = np.random.default_rng(0)
         samples = [
-            generator.uniform(*form.ranges[name], (1, *spec.shape[1:]))
-            for name, spec in zip(names, form.model.inputs, strict=True)
+            generator.uniform(low, high, (1, *spec.shape[1:]))
+            for low, high, spec in (
+                (*form.ranges.get(name, (0, 1)), spec)
+                for name, spec in zip(names, form.model.inputs, strict=True)
+            )
         ]
     inputs = {
-        name: array[:1].astype("float32")
-        for name, array in zip(names, samples, strict=True)
+        name: array[:1].astype(spec.dtype)
+        for name, array, spec in zip(
+            names, samples, form.model.inputs, strict=True
+        )
     }
     runner = TFLiteRunner(content, delegates=False, keeps_tensors=True)
     found = largest_deviations(

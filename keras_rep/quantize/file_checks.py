@@ -71,7 +71,8 @@ def check_scales(runner, model, ranges, bits=8):
     for site in find_sites(program).values():
         if not site.fixed and site.name not in ranges:
             continue
-        asked = Scale.of(*(site.fixed or ranges[site.name]), bits)
+        low, high = site.fixed or ranges[site.name]
+        asked = Scale.of(low, high, bits)
         for tensor in site.tensors:
             if tensor not in names:
                 continue
@@ -128,7 +129,7 @@ def largest_deviations(
         if site.fixed or site.name in ranges
         for tensor in site.tensors
     }
-    found = {}
+    found: dict[str, int] = {}
 
     def watch(_, tensor, value):
         scale, name = scales.get(tensor), names.get(tensor)

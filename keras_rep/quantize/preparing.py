@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import activations, layers
 
+from keras_rep import graph
 from keras_rep.affine import (
     DEPTHWISE,
     LINEAR,
@@ -21,11 +22,14 @@ from keras_rep.cloning import config_of
 from keras_rep.commuting import norm_affine, rescaling_affine
 from keras_rep.deployment import deploy
 from keras_rep.errors import Skip
+from keras_rep.functions import activation_function
 from keras_rep.program import Program
 from keras_rep.rewriting import rewrite
+from keras_rep.rules import fuse_activations
 
 # What a file computes together with the operation in front.
-FUSED = (activations.linear, activations.relu, activations.relu6)
+RECTIFIERS = (activations.relu, activations.relu6)
+FUSED = (activations.linear, *RECTIFIERS)
 RESCALING = (layers.Rescaling, layers.Normalization)
 
 
@@ -47,8 +51,8 @@ def prepare(model):
         DeployError: If the model cannot be deployed.
     """
     program = Program(deploy(model, verify=False))
-    rules = (open_model, split_separable, separate_activation, widen_norm)
-    rewrite(program, (*rules, give_bias))
+    rules = (open_model, drop_conversion, split_separable, separate_activation)
+    rewrite(program, (*rules, widen_norm, fuse_rectifier, give_bias))
     return build(program, dtype="float32")
 
 
@@ -57,6 +61,13 @@ def open_model(call):
     if call.body is None:
         return None
     return call.program.open(call)
+
+
+def drop_conversion(call):
+    """`convert_to_tensor(x)` → `x`: models call it on what they get."""
+    if graph.operation_name(call.layer) != "ConvertToTensor":
+        return None
+    return call.inputs[0]
 
 
 def split_separable(call):
@@ -131,6 +142,13 @@ def separate_activation(call):
     )
     tensor = call.emit(linear, *call.inputs, fill=call.weights)
     return call.emit(activation, tensor)
+
+
+def fuse_rectifier(call):
+    """`ReLU(convolution(x))` → `convolution(x)` with an activation."""
+    if activation_function(call) in RECTIFIERS:
+        return fuse_activations(call)
+    return None
 
 
 def widen_norm(call):

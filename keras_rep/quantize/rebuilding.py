@@ -20,7 +20,7 @@ def rebuild(program, copy, behind=None):
         The new model.
     """
     behind = behind or {}
-    copies = {}
+    copies: dict = {}
 
     def compute(call, args, kwargs):
         layer = call.layer

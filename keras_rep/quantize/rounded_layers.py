@@ -7,7 +7,7 @@ from keras_rep.layers.base import register
 from keras_rep.quantize.weights import kernels
 
 
-class Rounded:
+class Rounded(layers.Layer):
     """Rounds the kernel, with the straight-through estimator.
 
     The largest weight of a channel, or of the whole kernel, becomes 127. The

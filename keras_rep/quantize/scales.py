@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 
+# Below it, the step would not be a float32 number of full precision.
+SMALLEST_RANGE = 1e-30
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -33,9 +36,9 @@ class Scale:
             bits: 8 or 16.
         """
         low, high = min(low, 0.0), max(high, 0.0)
-        if low == high:
+        if high - low < SMALLEST_RANGE:
             # Nothing but zeros; any step will do.
-            high = 1.0
+            low, high = 0.0, 1.0
         if bits == 16:
             return cls(max(-low, high) / 32767, 0, bits)
         step = (high - low) / 255
@@ -97,7 +100,7 @@ def _upwards(value):
         return float(value)
     fraction, exponent = math.frexp(value)
     # Rounding noise must not lift what lies on a multiple to the next one.
-    steps = math.ceil(fraction * 128 - 1e-4)
+    steps = math.ceil(fraction * 128 - 1e-3)
     return math.ldexp(steps / 128, exponent)
 
 

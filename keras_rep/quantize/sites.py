@@ -16,7 +16,7 @@ from keras_rep.affine import LINEAR, ZERO_PADDING
 from keras_rep.calls import OUTPUT, Tensor
 from keras_rep.functions import activation_function
 from keras_rep.quantize.channel_cap import ChannelCap
-from keras_rep.quantize.preparing import is_float
+from keras_rep.quantize.preparing import RECTIFIERS, is_float
 from keras_rep.value_range import value_range
 
 # The outputs of these have the scale of their inputs in TFLite.
@@ -117,8 +117,9 @@ def find_sites(program):
         if not moves(call):
             continue
         ends = [x for x in (*call.inputs, *call.outputs) if x in groups]
-        # What has a scale of its own is rounded anew.
-        ends = [x for x in ends if fixed_range(x) is None]
+        if len(set(map(fixed_range, ends))) > 1:
+            # What has a scale of its own is rounded anew.
+            ends = [x for x in ends if fixed_range(x) is None]
         for tensor in ends[1:]:
             first, second = groups[ends[0]], groups[tensor]
             if first is not second:
@@ -189,7 +190,7 @@ def ends_in_rectifier(tensor):
     if type(user.layer) is ChannelCap:
         return type(call.layer) in LINEAR
     function = activation_function(user)
-    if function not in (activations.relu, activations.relu6):
+    if function not in RECTIFIERS:
         return False
     if type(call.layer) in LINEAR:
         return call.layer.activation is activations.linear
@@ -207,7 +208,8 @@ def scopes_of(program):
         Dictionary from calls to strings such as `"conv.0"`, the name of the
         layer and the number of the call, in letters that TensorFlow allows.
     """
-    scopes, counts = {}, collections.Counter()
+    scopes = {}
+    counts: collections.Counter[str] = collections.Counter()
     for call in program.calls():
         name = re.sub(r"[^A-Za-z0-9_>-]", "-", call.layer.name)
         # Its converter dies of an underscore at the front.
@@ -223,10 +225,19 @@ def _is_rounded(tensor):
 
 def _is_output(tensor):
     """Whether a user sees a tensor, maybe through softmax or sigmoid."""
-    return OUTPUT in tensor.users or any(
+    return _is_seen(tensor) or any(
         activation_function(user) in (activations.sigmoid, activations.softmax)
-        and OUTPUT in user.output.users
+        and _is_seen(user.output)
         for user in tensor.users
+        if user is not OUTPUT
+    )
+
+
+def _is_seen(tensor):
+    return OUTPUT in tensor.users or any(
+        moves(user) and any(map(_is_seen, user.outputs))
+        for user in tensor.users
+        if user is not OUTPUT
     )
 
 
