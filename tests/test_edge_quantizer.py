@@ -1,8 +1,8 @@
 """A second implementation, ai-edge-quantizer, makes the same int8 files."""
 
+import importlib
 import importlib.util
 import pathlib
-import sys
 
 import keras
 import numpy as np
@@ -35,12 +35,9 @@ SCALE_TOLERANCE = 5e-7
 @pytest.fixture(scope="module")
 def second():
     """The module `edge_quantizer` of the benchmarks."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import edge_quantizer
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return edge_quantizer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        return importlib.import_module("edge_quantizer")
 
 
 def net():
@@ -93,7 +90,6 @@ def test_every_tensor_of_a_float_file_belongs_to_a_site(files, second):
         # the largest of a pool has the range of the sum.
         layer = {"largest": "sum"}.get(name.partition("_1/")[0], site)
         assert layer == site
-    assert names["add_1/Add" if "add_1/Add" in names else "sum_1/Add"] == "sum"
 
 
 def test_the_same_scales_and_zero_points(files, second):
