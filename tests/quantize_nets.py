@@ -91,10 +91,12 @@ def chain(activation="relu6"):
     x = layers.Conv2D(6, 1, activation=activation, name="third")(x)
     x = layers.GlobalAveragePooling2D(name="mean")(x)
     model = _ready(inputs, layers.Dense(4, name="score")(x))
-    rng = np.random.default_rng(1)
-    first = model.get_layer("first")
+    factor = np.logspace(-2, 1, 8)
+    first, second = model.get_layer("first"), model.get_layer("second")
     kernel, bias = first.get_weights()
-    first.set_weights([kernel * np.exp(rng.normal(0, 2, 8)), bias])
+    first.set_weights([kernel * factor, bias * factor])
+    kernel, bias = second.get_weights()
+    second.set_weights([kernel / factor[:, None], bias])
     return model
 
 

@@ -150,3 +150,29 @@ def test_the_same_outputs(files):
     # Biases, in steps of the images and kernels, may be rounded apart.
     np.testing.assert_allclose(received, expected, rtol=0, atol=1.01 * step)
     assert np.mean(np.abs(received - expected) > step / 2) < 0.05
+
+
+def test_kernels_of_zeros_keep_their_biases(tmp_path):
+    """The step of such a kernel must not overflow a bias of 32 bits.
+
+    ai-edge-quantizer 0.10 lets it: the bias becomes the smallest integer.
+    """
+    image = keras.Input((8, 8, 4), name="image")
+    layer = layers.DepthwiseConv2D(3, activation="relu6", name="depthwise")
+    model = keras.Model(image, layer(image))
+    randomize(model)
+    kernel, bias = layer.get_weights()
+    kernel[:, :, 1] = 0.0
+    bias[1] = 3.0
+    layer.set_weights([kernel, bias])
+    data = samples(0, 40)[:, :8, :8, :1] * [[[[1.0, 2.0, 3.0, 4.0]]]]
+    ranges = quantize.calibrate(model, data)
+    path = keras_rep.export_tflite(
+        model, tmp_path / "int8.tflite", quantization="int8", ranges=ranges
+    )
+
+    runner = TFLiteRunner(path)
+    step, _ = runner.parameters["depthwise"]
+    received = runner({"image": data})["depthwise"]
+
+    np.testing.assert_allclose(received[..., 1], 3.0, atol=step / 2)

@@ -6,6 +6,7 @@ that needs no choice; these are its steps.
 
 from keras_rep.quantize.bias_correction import correct_bias
 from keras_rep.quantize.calibration import METHODS, calibrate
+from keras_rep.quantize.channel_cap import ChannelCap
 from keras_rep.quantize.comparison import QuantizationReport, compare
 from keras_rep.quantize.equalization import equalize
 from keras_rep.quantize.fake_quantization import (
@@ -18,6 +19,7 @@ from keras_rep.quantize.repairing import repair
 from keras_rep.quantize.variants import Variant
 
 __all__ = [
+    "ChannelCap",
     "METHODS",
     "WEIGHTS",
     "KernelHealth",

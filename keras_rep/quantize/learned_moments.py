@@ -91,10 +91,10 @@ def _(chain: terms.Chain):
 
 @_of_term.register
 def _(total: terms.Sum):
-    """As if the branches had nothing to do with each other."""
     parts = [_of_term(branch) for branch in total.branches()]
     if None in parts:
         return None
     mean = np.sum([part.mean for part in parts], 0)
-    variance = np.sum([part.deviation**2 for part in parts], 0)
-    return Normal(mean, np.sqrt(variance))
+    deviations = np.array([part.deviation for part in parts])
+    apart = np.sqrt(np.square(deviations).sum(0))
+    return Normal(mean, np.sqrt(apart * deviations.sum(0)))
