@@ -28,6 +28,28 @@ def run(layer, x):
     return array(jax.jit(call)(values, x))
 
 
+def gradient_of(function, x):
+    """The gradient of a sum of outputs with respect to the input."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(lambda x: ops.sum(function(x)))(x))
+    if backend == "torch":
+        import torch
+
+        x = torch.tensor(x, requires_grad=True)
+        ops.sum(function(x)).backward()
+        return x.grad.numpy()
+    import tensorflow as tf
+
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = ops.sum(function(x))
+    return tape.gradient(total, x).numpy()
+
+
 def randomize(layer, seed=0):
     """Gives every variable a value that would show a mistake.
 

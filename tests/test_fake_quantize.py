@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from arrays import array
-from keras import layers, ops
+from arrays import array, gradient_of
+from keras import layers
 from quantize_nets import NETS, chain, data_for, images, mobile
 
 import keras_rep
@@ -13,28 +13,6 @@ from keras_rep.quantize.fake_quantization import read_form
 from keras_rep.quantize.fake_quantize_layer import FakeQuantize
 from keras_rep.quantize.rounded_layers import ROUNDED
 from keras_rep.quantize.scales import Scale, round_weights
-
-
-def gradient_of(function, x):
-    """The gradient of a sum of outputs with respect to the input."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return np.asarray(jax.grad(lambda x: ops.sum(function(x)))(x))
-    if backend == "torch":
-        import torch
-
-        x = torch.tensor(x, requires_grad=True)
-        ops.sum(function(x)).backward()
-        return x.grad.numpy()
-    import tensorflow as tf
-
-    x = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = ops.sum(function(x))
-    return tape.gradient(total, x).numpy()
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -196,7 +174,7 @@ def test_half_precision_trains():
     try:
         model = chain()
         data = images(16)
-        rounded, losses = trained(model, data, steps=8)
+        _, losses = trained(model, data, steps=8)
     finally:
         keras.config.set_dtype_policy(with_policy)
     assert min(losses) < losses[0]

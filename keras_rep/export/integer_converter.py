@@ -12,7 +12,6 @@ from keras import activations
 
 from keras_rep.export.quantization import Quantization
 from keras_rep.export.tflite_converter import (
-    feeds,
     import_tensorflow,
     make_converter,
     run_converter,
@@ -21,20 +20,16 @@ from keras_rep.export.tracing import signature_of
 from keras_rep.functions import activation_function
 from keras_rep.program import Program
 from keras_rep.quantize.scales import Scale, round_weights
-from keras_rep.quantize.sites import find_sites, scopes_of
+from keras_rep.quantize.sites import find_sites, keeps_integers, scopes_of
 from keras_rep.quantize.weights import kernels
 from keras_rep.running import compute_call, run
 
 
-def convert(
-    model, samples, names, batch_size, quantization, ranges, float_layers
-):
+def convert(model, _, names, batch_size, quantization, ranges, float_layers):
     """Converts a model with given ranges.
 
     Args:
         model: A prepared model, on the TensorFlow backend.
-        samples: List of arrays, one for each input, to find ranges with that
-            lie inside of layers, or `None`.
         names: List of names for the outputs.
         batch_size: Number of samples that the file takes at once.
         quantization: Fields of a `keras_rep.export.quantization.Quantization`.
@@ -57,8 +52,6 @@ def convert(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(chosen.input_type)
     converter.inference_output_type = tf.as_dtype(chosen.output_type)
-    if samples is not None:
-        converter.representative_dataset = lambda: feeds(signature, samples)
     return run_converter(converter, model)
 
 
@@ -82,12 +75,16 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
         with tf.name_scope(f"{scopes[call]}/"):
             if activation_function(call) is activations.hard_sigmoid:
                 return _hard_sigmoid(tf, *args)
-            return compute_call(call, args, kwargs)
+            number = int(scopes[call].rpartition(".")[2])
+            mapping = [
+                (variable, _constant(tf, *weights[id(variable)], number))
+                for variable in getattr(call.layer, "variables", ())
+            ]
+            with keras.StatelessScope(state_mapping=mapping):
+                return compute_call(call, args, kwargs)
 
     def serve(*tensors):
-        mapping = [(v, _constant(tf, *each)) for v, *each in weights]
-        with keras.StatelessScope(state_mapping=mapping):
-            outputs = run(program, tensors, watch, compute)
+        outputs = run(program, tensors, watch, compute)
         ends = [tf.identity(x) for x in outputs]
         return dict(zip(names, ends, strict=True))
 
@@ -98,27 +95,41 @@ def _weights(model, per_tensor, float_layers):
     """The weights as they go into the graph.
 
     Returns:
-        List of a variable, its value, and the largest absolute value that a
-        node of fake quantization behind it holds, 0 for no node.
+        Dictionary from the ids of variables to a value and the largest
+        absolute value that a node of fake quantization behind it holds, 0 for
+        no node.
     """
-    rows = {id(x): (x, x.numpy(), 0.0) for x in model.variables}
+    rows: dict[int, tuple] = {id(x): (x.numpy(), 0.0) for x in model.variables}
     for layer in model.layers:
         if layer.name in float_layers:
             continue
         for kernel, axes in kernels(layer):
-            _, value, _ = rows[id(kernel)]
+            value, _ = rows[id(kernel)]
             if per_tensor:
-                rows[id(kernel)] = kernel, value, float(np.abs(value).max())
+                rows[id(kernel)] = value, float(np.abs(value).max())
             else:
                 rounded = round_weights(value, axes).astype("float32")
-                rows[id(kernel)] = kernel, rounded, 0.0
-    return list(rows.values())
+                rows[id(kernel)] = rounded, 0.0
+    return rows
 
 
-def _constant(tf, value, largest):
+def _constant(tf, value, largest, number):
+    """A weight in the graph.
+
+    Args:
+        tf: The module tensorflow.
+        value: Array.
+        largest: See `_weights`.
+        number: Number of the layer's call.
+    """
     tensor = tf.constant(value)
     if not largest:
         return tensor
+    # Of a node that several calls share, the converter makes weights with a
+    # scale for each channel, and it merges equal ones: the last bit differs.
+    largest = np.float32(largest)
+    for _ in range(number):
+        largest = np.nextafter(largest, np.float32(np.inf))
     return tf.quantization.fake_quant_with_min_max_vars(
         tensor, -largest, largest, 8, narrow_range=True
     )
@@ -131,6 +142,8 @@ def _scales(program, ranges):
         for site in find_sites(program).values()
         if site.fixed or site.name in ranges
         for tensor in site.tensors
+        # Integers that move keep their scale by themselves.
+        if not keeps_integers(tensor)
     }
 
 

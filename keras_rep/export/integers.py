@@ -77,28 +77,27 @@ def convert_form(form, quantization, samples, names, batch_size):
         batch_size: Number of samples that the file takes at once.
 
     Returns:
-        The bytes of a TFLite file.
+        The bytes of a TFLite file, and whether its ranges are those of the
+        form. They are not where TFLite computes a layer by operations that
+        have none; then TensorFlow's converter calibrates, with a warning.
 
     Raises:
         DeployError: If the model cannot be converted, or if the file is not
             what was asked for.
     """
-
-    def make(data):
-        return convert(
-            form.model,
-            "integer_converter",
-            names,
-            data,
-            batch_size=batch_size,
-            quantization=dataclasses.asdict(
-                dataclasses.replace(quantization, per_tensor=form.per_tensor)
-            ),
-            ranges=form.ranges,
-            float_layers=list(form.float_layers),
-        )
-
-    content = make(None)
+    chosen = dataclasses.replace(quantization, per_tensor=form.per_tensor)
+    options = {
+        "batch_size": batch_size,
+        "quantization": dataclasses.asdict(chosen),
+    }
+    content = convert(
+        form.model,
+        "integer_converter",
+        names,
+        ranges=form.ranges,
+        float_layers=list(form.float_layers),
+        **options,
+    )
     runner = TFLiteRunner(content)
     remaining = float_operations(runner)
     if remaining and not form.float_layers:
@@ -108,21 +107,34 @@ def convert_form(form, quantization, samples, names, batch_size):
                 f"The file of model '{form.model.name}' would compute in "
                 f"floating point. Received: real numbers in {shown}. Expected "
                 "layers whose every operation has a range. Pass "
-                "`representative_data` instead of ranges, so that the "
-                "converter finds those inside of such layers, or name the "
-                "layers in `fake_quantize(..., skip=[...])`."
+                "`representative_data` instead of ranges, or name the layers "
+                "in `fake_quantize(..., skip=[...])`."
             )
         warnings.warn(
-            f"TFLite makes several operations of some layers: {shown}. Ranges "
-            "between those come from TensorFlow's own calibration.",
-            stacklevel=4,
+            f"TFLite computes {shown} by operations that have no ranges here. "
+            "So TensorFlow's converter calibrates the file by itself, by the "
+            "extremes of the data. Replace the layer to keep the ranges.",
+            stacklevel=3,
         )
-        content = make(samples)
-        runner = TFLiteRunner(content)
-    check_scales(runner, form.model, form.ranges, form.bits)
+        content = convert(
+            form.model,
+            "tflite_converter",
+            names,
+            samples,
+            select_ops=False,
+            **options,
+        )
+        return content, False
+    check_scales(
+        runner,
+        form.model,
+        form.ranges,
+        form.bits,
+        is_partly_float=bool(remaining),
+    )
     if form.per_tensor:
         check_kernels(runner)
-    return content
+    return content, True
 
 
 def check_operations(content, form, samples):

@@ -27,7 +27,10 @@ from keras_rep.export.verification import (
     verify_file,
 )
 from keras_rep.inputs import sample_batches
-from keras_rep.quantize.fake_quantization import is_fake_quantized
+from keras_rep.quantize.fake_quantization import (
+    is_fake_quantized,
+    rounded_bits,
+)
 from keras_rep.runtime import TFLiteRunner
 
 # Where activations are floating-point numbers, by the mode of quantization.
@@ -124,7 +127,9 @@ def export_tflite(
     if metadata is not None:
         check_metadata(metadata, plain)
     if form is not None:
-        content = convert_form(form, chosen, samples, names, batch_size)
+        content, is_exact = convert_form(
+            form, chosen, samples, names, batch_size
+        )
     else:
         content = convert_tflite(
             plain,
@@ -139,7 +144,7 @@ def export_tflite(
     if verify and not select_ops:
         tolerance = TOLERANCES.get(quantization)
         verify_file(TFLiteRunner(content), plain, names, tolerance)
-        if form is not None:
+        if form is not None and is_exact:
             check_operations(content, form, samples)
     write_atomically(path, content)
     return path
@@ -193,6 +198,7 @@ def convert_tflite(
 def _samples(model, data, quantization, ranges):
     """The representative data as a list of arrays, or `None` for none."""
     mode = quantization.mode
+    _check_rounding(model, mode)
     if ranges is not None and mode != "int8":
         raise ValueError(
             "`ranges` are of no use here. Received: ranges, and quantization="
@@ -218,3 +224,16 @@ def _samples(model, data, quantization, ranges):
         return None
     parts = list(sample_batches(model, data, "representative_data", 1 << 30))
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def _check_rounding(model, mode):
+    """Raises `ValueError` if a model of `fake_quantize` cannot be exported."""
+    bits = rounded_bits(model)
+    if bits is not None and (mode, bits) != ("int8", 8):
+        raise ValueError(
+            f"Model '{model.name}' rounds already. Received: quantization="
+            f"{mode!r} for a model of `fake_quantize` with bits={bits}. "
+            "Expected 'int8' and 8 bits: TensorFlow's converter takes no other "
+            "ranges. Export the model that was rounded, with "
+            "`representative_data`."
+        )

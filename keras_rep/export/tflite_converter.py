@@ -35,7 +35,7 @@ def convert(model, samples, names, batch_size, quantization, select_ops):
     )
     _set_options(tf, converter, chosen, select_ops)
     if samples is not None:
-        converter.representative_dataset = lambda: feeds(signature, samples)
+        converter.representative_dataset = lambda: _feeds(signature, samples)
     return run_converter(converter, model)
 
 
@@ -112,7 +112,7 @@ def _set_options(tf, converter, quantization, select_ops):
             setattr(converter, name, True)
 
 
-def feeds(signature, samples):
+def _feeds(signature, samples):
     """Yields the samples in batches, by the names of the inputs."""
     size = signature[0].shape[0]
     count = len(samples[0])

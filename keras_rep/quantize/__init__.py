@@ -15,13 +15,14 @@ from keras_rep.quantize.fake_quantization import (
     is_fake_quantized,
 )
 from keras_rep.quantize.health import KernelHealth, kernel_health
+from keras_rep.quantize.preparing import prepare
 from keras_rep.quantize.repairing import repair
 from keras_rep.quantize.variants import Variant
 
 __all__ = [
-    "ChannelCap",
     "METHODS",
     "WEIGHTS",
+    "ChannelCap",
     "KernelHealth",
     "QuantizationReport",
     "Variant",
@@ -32,5 +33,6 @@ __all__ = [
     "fake_quantize",
     "is_fake_quantized",
     "kernel_health",
+    "prepare",
     "repair",
 ]

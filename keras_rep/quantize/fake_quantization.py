@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_rep import graph
+from keras_rep.calls import OUTPUT
 from keras_rep.cloning import config_of, copy_operation
 from keras_rep.program import Program
 from keras_rep.quantize.checks import check_choice, check_names, check_ranges
@@ -13,6 +14,8 @@ from keras_rep.quantize.rounded_layers import PLAIN, ROUNDED
 from keras_rep.quantize.sites import find_sites, keeps_integers
 
 WEIGHTS = ("per_channel", "per_tensor")
+# Behind the name of a layer whose rounded outputs are those of the model.
+BEFORE_ROUNDING = "_before_rounding"
 
 
 def fake_quantize(
@@ -73,12 +76,21 @@ def fake_quantize(
         for tensor in site.tensors
         if not keeps_integers(tensor)
     }
+    # What rounds an output has its name; the layer in front, another one.
+    ends = {}
+    for tensor, layer in roundings.items():
+        if OUTPUT in tensor.users and tensor.producer.is_only_call:
+            layer.name = tensor.producer.layer.name
+            ends[layer.name] = layer.name + BEFORE_ROUNDING
 
     def copy(layer):
         rounded = ROUNDED.get(type(layer))
         if rounded is None or layer.name in skip:
-            return copy_operation(layer)
-        return rounded(**config_of(layer), per_tensor=per_tensor)
+            new = copy_operation(layer)
+        else:
+            new = rounded(**config_of(layer), per_tensor=per_tensor)
+        new.name = ends.get(layer.name, layer.name)
+        return new
 
     return rebuild(program, copy, roundings)
 
@@ -118,6 +130,16 @@ def is_fake_quantized(model):
     return graph.contains(model, FakeQuantize)
 
 
+def rounded_bits(model):
+    """Size of the integers of a model of `fake_quantize`, or `None`."""
+    sizes = (
+        layer.bits
+        for layer in graph.sublayers(model)
+        if isinstance(layer, FakeQuantize)
+    )
+    return next(sizes, None)
+
+
 def read_form(model):
     """The `Form` of a model of `fake_quantize`, as it is trained by now.
 
@@ -130,17 +152,21 @@ def read_form(model):
         if isinstance(layer, FakeQuantize):
             ranges[layer.site], bits = layer.range, layer.bits
         elif type(layer) in PLAIN:
-            rounded[layer.name] = layer.per_tensor
+            name = layer.name.removesuffix(BEFORE_ROUNDING)
+            rounded[name] = layer.per_tensor
 
     def copy(layer):
         if isinstance(layer, FakeQuantize):
             return lambda x: x
         plain = PLAIN.get(type(layer))
         if plain is None:
-            return copy_operation(layer)
-        config = config_of(layer)
-        del config["per_tensor"]
-        return plain(**config)
+            new = copy_operation(layer)
+        else:
+            config = config_of(layer)
+            del config["per_tensor"]
+            new = plain(**config)
+        new.name = layer.name.removesuffix(BEFORE_ROUNDING)
+        return new
 
     prepared = prepare(rebuild(Program(model), copy))
     others = tuple(

@@ -53,7 +53,7 @@ def file_tensors(runner, program):
     return found
 
 
-def check_scales(runner, model, ranges, bits=8):
+def check_scales(runner, model, ranges, bits=8, is_partly_float=False):
     """Compares the scales in a file with those asked for.
 
     Args:
@@ -61,6 +61,7 @@ def check_scales(runner, model, ranges, bits=8):
         model: The prepared model.
         ranges: Dictionary from the names of sites to ranges.
         bits: Size of the integers.
+        is_partly_float: Whether some tensors may hold real numbers.
 
     Raises:
         DeployError: If one differs, or is not to be found.
@@ -76,7 +77,9 @@ def check_scales(runner, model, ranges, bits=8):
         for tensor in site.tensors:
             if tensor not in names:
                 continue
-            _, step, zero_point = parameters[names[tensor]]
+            dtype, step, zero_point = parameters[names[tensor]]
+            if is_partly_float and dtype.kind == "f":
+                continue
             error = abs(step / asked.step - 1)
             if error > SCALE_TOLERANCE or zero_point != asked.zero_point:
                 raise DeployError(
