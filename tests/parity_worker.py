@@ -1,5 +1,6 @@
 """A process of its own for `test_parity.py`: one backend, one task."""
 
+import json
 import pathlib
 import sys
 
@@ -26,6 +27,8 @@ def deploy(folder):
         quantization="int8",
         representative_data=samples(),
     )
+    ranges = keras_rep.quantize.calibrate(model, samples())
+    (folder / "ranges.json").write_text(json.dumps(ranges))
     keras_rep.export_onnx(model, folder / "plain.onnx")
     arrays = {
         f"net/{index}": array for index, array in enumerate(plain.get_weights())

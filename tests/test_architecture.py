@@ -7,6 +7,7 @@ import pytest
 
 import keras_rep
 import keras_rep.layers
+import keras_rep.quantize
 import keras_rep.rules
 import keras_rep.terms
 
@@ -110,7 +111,13 @@ def test_private_attributes_of_graphs_stay_in_one_file(path):
     }
 
 
-PUBLIC = [keras_rep, keras_rep.layers, keras_rep.rules, keras_rep.terms]
+PUBLIC = [
+    keras_rep,
+    keras_rep.layers,
+    keras_rep.quantize,
+    keras_rep.rules,
+    keras_rep.terms,
+]
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=str)
@@ -146,11 +153,20 @@ def test_the_contract():
         "explain",
         "export_tflite",
         "layers",
+        "quantize",
         "remove_residuals",
         "reparameterize",
         "rules",
         "verify",
     } <= set(keras_rep.__all__)
+    assert {
+        "calibrate",
+        "compare",
+        "correct_bias",
+        "equalize",
+        "fake_quantize",
+        "repair",
+    } <= set(keras_rep.quantize.__all__)
     assert {
         "ACBConv",
         "DBBConv",

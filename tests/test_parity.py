@@ -54,13 +54,14 @@ def test_exported_files_are_equal_to_the_last_byte(folders):
     ours, others = (
         {
             path.name: path.read_bytes()
-            for pattern in ("*.tflite", "*.onnx")
+            for pattern in ("*.tflite", "*.onnx", "*.json")
             for path in folder.glob(pattern)
         }
         for folder in folders
     )
 
-    assert len(ours) == 3
+    # Three files, and the ranges of one.
+    assert len(ours) == 4
     for name, content in ours.items():
         assert content == others[name], name
 

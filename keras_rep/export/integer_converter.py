@@ -77,7 +77,7 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
                 return _hard_sigmoid(tf, *args)
             number = int(scopes[call].rpartition(".")[2])
             mapping = [
-                (variable, _constant(tf, *weights[id(variable)], number))
+                (variable, _constant(tf, *weights[id(variable)], number=number))
                 for variable in getattr(call.layer, "variables", ())
             ]
             with keras.StatelessScope(state_mapping=mapping):
