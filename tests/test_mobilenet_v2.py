@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 from arrays import run
+from backends import conversion
 from keras import layers
 from test_layers import assert_close
 
@@ -108,3 +109,29 @@ def test_without_residuals_it_has_the_same_outputs(model, expected, photos):
     # Sums of up to 960 × 960 weights that were computed one after the other.
     assert_close(received, expected, 3 * TOLERANCE)
     np.testing.assert_array_equal(received.argmax(-1), expected.argmax(-1))
+
+
+@conversion
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("per_tensor", "least"), [(False, 95), (True, 93)])
+def test_int8_keeps_what_it_recognizes(
+    example, model, photos, tmp_path, per_tensor, least
+):
+    """Calibrated on photos of streets, with nothing but the defaults."""
+    package, project = example.MORE_PHOTOS
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs the package {project}; `make` installs it")
+    path = keras_rep.export_tflite(
+        model,
+        tmp_path / "net.tflite",
+        quantization="int8",
+        representative_data=example.more_photos("enhancement"),
+        per_tensor=per_tensor,
+    )
+
+    report = keras_rep.quantize.compare(model, path, *photos)
+    others = example.more_photos("classification")
+
+    assert report.file_accuracy * 20 >= 17 - 1e-9
+    result = keras_rep.check(path, model, others)
+    assert result.top1_agreement["classifier_1"] * 100 >= least - 1e-9

@@ -20,7 +20,7 @@ from keras_rep.export.tracing import signature_of
 from keras_rep.functions import activation_function
 from keras_rep.program import Program
 from keras_rep.quantize.scales import Scale, round_weights
-from keras_rep.quantize.sites import find_sites, keeps_integers, scopes_of
+from keras_rep.quantize.sites import keeps_integers, scales_of, scopes_of
 from keras_rep.quantize.weights import kernels
 from keras_rep.running import compute_call, run
 
@@ -62,7 +62,12 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
         Function from tensors, in the order of the inputs, to a dictionary.
     """
     program = Program(model)
-    scales = _scales(program, ranges)
+    scales = {
+        tensor: scale
+        for tensor, scale in scales_of(program, ranges).items()
+        # Integers that move keep their scale by themselves.
+        if not keeps_integers(tensor)
+    }
     scopes = scopes_of(program)
     weights = _weights(model, per_tensor, float_layers)
 
@@ -77,7 +82,7 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
                 return _hard_sigmoid(tf, *args)
             number = int(scopes[call].rpartition(".")[2])
             mapping = [
-                (variable, _constant(tf, *weights[id(variable)], number=number))
+                (variable, _constant(tf, weights[id(variable)], number))
                 for variable in getattr(call.layer, "variables", ())
             ]
             with keras.StatelessScope(state_mapping=mapping):
@@ -113,15 +118,15 @@ def _weights(model, per_tensor, float_layers):
     return rows
 
 
-def _constant(tf, value, largest, number):
+def _constant(tf, weight, number):
     """A weight in the graph.
 
     Args:
         tf: The module tensorflow.
-        value: Array.
-        largest: See `_weights`.
+        weight: Pair of `_weights`.
         number: Number of the layer's call.
     """
+    value, largest = weight
     tensor = tf.constant(value)
     if not largest:
         return tensor
@@ -133,18 +138,6 @@ def _constant(tf, value, largest, number):
     return tf.quantization.fake_quant_with_min_max_vars(
         tensor, -largest, largest, 8, narrow_range=True
     )
-
-
-def _scales(program, ranges):
-    """Dictionary from tensors to the `Scale` of their node."""
-    return {
-        tensor: Scale.of(*(site.fixed or ranges[site.name]))
-        for site in find_sites(program).values()
-        if site.fixed or site.name in ranges
-        for tensor in site.tensors
-        # Integers that move keep their scale by themselves.
-        if not keeps_integers(tensor)
-    }
 
 
 def _node(tf, value, scale):

@@ -8,7 +8,7 @@ import numpy as np
 from keras_rep.errors import DeployError
 from keras_rep.program import Program
 from keras_rep.quantize.scales import Scale, round_weights
-from keras_rep.quantize.sites import find_sites, scopes_of
+from keras_rep.quantize.sites import find_sites, scales_of, scopes_of
 from keras_rep.quantize.weights import kernels
 from keras_rep.running import run
 
@@ -125,13 +125,7 @@ def largest_deviations(
     program = Program(model)
     names = file_tensors(runner, program)
     received = runner.tensors(inputs)
-    sites = find_sites(program)
-    scales = {
-        tensor: Scale.of(*(site.fixed or ranges[site.name]))
-        for site in sites.values()
-        if site.fixed or site.name in ranges
-        for tensor in site.tensors
-    }
+    scales = scales_of(program, ranges)
     found: dict[str, int] = {}
 
     def watch(_, tensor, value):

@@ -17,6 +17,7 @@ from keras_rep.calls import OUTPUT, Tensor
 from keras_rep.functions import activation_function
 from keras_rep.quantize.channel_cap import ChannelCap
 from keras_rep.quantize.preparing import RECTIFIERS, is_float
+from keras_rep.quantize.scales import Scale
 from keras_rep.value_range import value_range
 
 # The outputs of these have the scale of their inputs in TFLite.
@@ -139,6 +140,24 @@ def find_sites(program):
                 any(map(_is_output, group)),
             )
     return sites
+
+
+def scales_of(program, ranges):
+    """The scale of each tensor that is rounded to 8 bits.
+
+    Args:
+        program: The program of a prepared model.
+        ranges: Dictionary from the names of sites to ranges.
+
+    Returns:
+        Dictionary from tensors to `Scale`.
+    """
+    return {
+        tensor: Scale.of(*(site.fixed or ranges[site.name]))
+        for site in find_sites(program).values()
+        if site.fixed or site.name in ranges
+        for tensor in site.tensors
+    }
 
 
 def all_tensors(program):
