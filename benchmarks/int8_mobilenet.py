@@ -121,15 +121,24 @@ def fill(table, model, streets, folder):
     table.add("method `min_max`", lambda: by("min_max"))
     table.add("method `mse`", lambda: by("mse"))
 
-    def corrected(weights):
-        per_tensor = weights == "per_tensor"
-        net = quantize.equalize(repaired) if per_tensor else repaired
-        net = quantize.correct_bias(net, streets, weights=weights)
+    def prepared(*, per_tensor, equal=False, corrected=False):
+        weights = "per_tensor" if per_tensor else "per_channel"
+        net = quantize.equalize(repaired) if equal else repaired
+        if corrected:
+            net = quantize.correct_bias(net, streets, weights=weights)
         ranges = quantize.calibrate(net, streets)
         return export(net, ranges=ranges, per_tensor=per_tensor)
 
-    table.add("`correct_bias`", lambda: corrected("per_channel"))
-    table.add("`correct_bias`, per tensor", lambda: corrected("per_tensor"))
+    for name, options in {
+        "`correct_bias`": {"per_tensor": False},
+        "per tensor, `equalize`, `correct_bias`": {
+            "per_tensor": True,
+            "equal": True,
+        },
+        "per tensor, `correct_bias`": {"per_tensor": True},
+    }.items():
+        table.add(name, lambda x=options: prepared(corrected=True, **x))
+    table.add("per tensor", lambda: prepared(per_tensor=True))
     path = keras_rep.export_tflite(model, folder / "float.tflite")
     table.add(
         "ai-edge-quantizer", lambda: quantize_alone(path, {"image": streets})
