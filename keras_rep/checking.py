@@ -16,6 +16,8 @@ from keras_rep.difference import (
 )
 from keras_rep.inputs import flat_arrays
 from keras_rep.layerwise import LayerError, compare_layers
+from keras_rep.quantize.comparison import prepared_form
+from keras_rep.quantize.layer_errors import layer_errors
 from keras_rep.runtime import ONNXRunner, TFLiteRunner
 
 
@@ -103,7 +105,8 @@ def check(path, model, inputs, *, layers=False, delegates=True):
             file they are quantized as the file asks for.
         layers: Whether to compare what each layer of the deployed model
             returns, too: where its SNR falls, the error enters. A layer that
-            the converter merged into another one has no row.
+            the converter merged into another one has no row; an int8 file has
+            one for each operation.
         delegates: Whether LiteRT may use XNNPACK, as it does by default on
             phones; else its own kernels compute everything. Comparing layers,
             they always do.
@@ -147,8 +150,17 @@ def check(path, model, inputs, *, layers=False, delegates=True):
         cosine={n: cosine(*p) for n, p in pairs.items()},
         top1_agreement={n: agreement(*p) for n, p in pairs.items()},
         runtime_ops=runner.operations,
-        layers=compare_layers(runner, model, inputs, samples) if layers else (),
+        layers=_layers(runner, model, inputs, samples) if layers else (),
     )
+
+
+def _layers(runner, model, inputs, samples):
+    """A `LayerError` for each layer that has a tensor in the file."""
+    if isinstance(runner, TFLiteRunner):
+        rows = layer_errors(runner, prepared_form(model), samples)
+        if rows:
+            return rows
+    return compare_layers(runner, model, inputs, samples)
 
 
 def _runner(path, layers, delegates):

@@ -108,10 +108,6 @@ def _layer_path(name, known):
     "block_1/conv_1/Relu;block_1/conv_1/convolution".
     """
     *scopes, _ = name.partition(";")[0].split("/")
-    if scopes and re.fullmatch(r".+\.\d+", scopes[0]):
-        # Integer files name the layer and the number of its call.
-        layer = scopes[0].rpartition(".")[0]
-        return next((path for path in known if "_".join(path) == layer), None)
     path = [re.sub(r"_\d+$", "", scope) for scope in scopes]
     for length in range(1, len(path) + 1):
         if tuple(path[:length]) in known:

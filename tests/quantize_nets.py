@@ -72,6 +72,12 @@ def nested():
     )
     inputs = keras.Input((8, 8, 4), name="image")
     x = layers.Add(name="sum")([inner(inner(inputs)), inputs])
+    # One convolution with its own input, once the model around it is open.
+    linear = keras.Sequential(
+        [keras.Input((8, 8, 4)), layers.Conv2D(4, 1, name="conv")],
+        name="linear",
+    )
+    x = layers.Add(name="merged")([linear(x), x])
     x = layers.BatchNormalization(name="late")(x)
     x = layers.ReLU(name="relu")(x)
     x = layers.SeparableConv2D(4, 3, activation="silu", name="separable")(x)

@@ -156,6 +156,14 @@ def test_equalizing_any_net_is_exact(name):
     assert_same(model, equalize(model), data_for(model, 5), tolerance=1e-5)
 
 
+def test_what_needs_caps_can_be_left_out():
+    equal = equalize(chain("relu6"), caps=False)
+
+    assert "ChannelCap" not in [type(x).__name__ for x in equal.layers]
+    before, after = spreads(chain("relu6")), spreads(equal)
+    assert before["first"] == after["first"]
+
+
 def test_equalized_models_are_saved_and_deployed(tmp_path):
     equal = equalize(chain())
     equal.save(tmp_path / "net.keras")

@@ -101,20 +101,22 @@ def _weights(model, per_tensor, float_layers):
 
     Returns:
         Dictionary from the ids of variables to a value and the largest
-        absolute value that a node of fake quantization behind it holds, 0 for
-        no node.
+        absolute value that a node of fake quantization behind it holds,
+        `None` for no node.
     """
-    rows: dict[int, tuple] = {id(x): (x.numpy(), 0.0) for x in model.variables}
+    rows: dict[int, tuple] = {id(x): (x.numpy(), None) for x in model.variables}
     for layer in model.layers:
         if layer.name in float_layers:
             continue
         for kernel, axes in kernels(layer):
-            value, _ = rows[id(kernel)]
+            value, largest = rows[id(kernel)]
             if per_tensor:
-                rows[id(kernel)] = value, float(np.abs(value).max())
-            else:
-                rounded = round_weights(value, axes).astype("float32")
-                rows[id(kernel)] = rounded, 0.0
+                axes = tuple(range(value.ndim))
+                largest = float(np.abs(value).max()) or 1.0
+            # Rounded here, for a node rounds in single precision, which
+            # halves fall to the other side of.
+            rounded = round_weights(value, axes).astype("float32")
+            rows[id(kernel)] = rounded, largest
     return rows
 
 
@@ -128,7 +130,7 @@ def _constant(tf, weight, number):
     """
     value, largest = weight
     tensor = tf.constant(value)
-    if not largest:
+    if largest is None:
         return tensor
     # Of a node that several calls share, the converter makes weights with a
     # scale for each channel, and it merges equal ones: the last bit differs.

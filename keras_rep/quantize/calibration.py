@@ -125,14 +125,17 @@ def _histograms(prepared, sites, data):
     }
     probe = keras.Model(prepared.inputs, watched)
     histograms = {name: Histogram() for name in watched}
-    count, flat = 0, True
+    count = 0
+    extremes: set = set()
     for batch in sample_batches(prepared, data, "data", BATCH):
         for name, arrays in probe.predict_on_batch(batch).items():
             for array in arrays:
                 histograms[name].add(_finite(array, name))
         count += len(batch[0])
-        flat &= all(np.ptp(array) == 0 for array in batch)
-    _warn_of_few(count, flat)
+        for index, array in enumerate(batch):
+            extremes |= {(index, array.min()), (index, array.max())}
+    # One value for each input.
+    _warn_of_few(count, is_constant=len(extremes) == len(prepared.inputs))
     return histograms
 
 

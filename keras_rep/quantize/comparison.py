@@ -185,7 +185,7 @@ def compare(model, file, data, labels=None, *, calibration=None):
     inputs = dict(zip(graph.input_names(model), arrays, strict=True))
     received = runner(inputs)
     predictions = tree.flatten(model.predict(data, verbose=0))
-    prepared, names = _prepared(model)
+    names = graph.output_names(model)
     expected = dict(zip(names, predictions, strict=True))
     if set(expected) != set(received):
         raise ValueError(
@@ -208,17 +208,17 @@ def compare(model, file, data, labels=None, *, calibration=None):
         ),
         snr_db={n: snr_db(expected[n], received[n]) for n in expected},
         operations=runner.operations,
-        layers=layer_errors(keeping, prepared, few),
+        layers=layer_errors(keeping, prepared_form(model), few),
         health=kernel_health(model),
         variants=variants,
     )
 
 
-def _prepared(model):
-    """The prepared model, and the names of the file's outputs."""
-    if is_fake_quantized(model):
-        return read_form(model).model, graph.output_names(model)
-    return prepare(model), graph.output_names(model)
+def prepared_form(model):
+    """The prepared model, also of one that `fake_quantize` returned."""
+    return (
+        read_form(model).model if is_fake_quantized(model) else prepare(model)
+    )
 
 
 def _check_labels(labels, samples):

@@ -51,8 +51,12 @@ def prepare(model):
         DeployError: If the model cannot be deployed.
     """
     program = Program(deploy(model, verify=False))
-    rules = (open_model, drop_conversion, split_separable, separate_activation)
-    rewrite(program, (*rules, widen_norm, fuse_rectifier, give_bias))
+    if any(call.body is not None for call in program.calls()):
+        # Side by side, layers of several models may become one.
+        rewrite(program, (open_model, drop_conversion))
+        program = Program(deploy(build(program), verify=False))
+    rules = (split_separable, separate_activation, widen_norm)
+    rewrite(program, (*rules, fuse_rectifier, give_bias))
     return build(program, dtype="float32")
 
 
