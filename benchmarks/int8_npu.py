@@ -58,7 +58,7 @@ def ways(model, data, path):
     def export(net, **options):
         # Cycles do not depend on what a comparison of outputs finds.
         return keras_rep.export_tflite(
-            net, path, quantization="int8", verify=False, **options
+            net, path, quantization="int8", **options
         )
 
     def with_data(**options):

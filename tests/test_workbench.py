@@ -161,7 +161,9 @@ def float_ends(tmp_path_factory):
         net(),
         tmp_path_factory.mktemp("ends") / "net.tflite",
         quantization="int8",
-        representative_data=np.ones((2, 8, 8, 3), "float32"),
+        representative_data=np.linspace(0, 1, 384, dtype="float32").reshape(
+            2, 8, 8, 3
+        ),
         input_type="float32",
         output_type="float32",
     )
