@@ -119,5 +119,5 @@ def test_prepared_models_are_made_of_operations():
     assert "Sequential" not in names
     assert "BatchNormalization" not in names
     assert "SeparableConv2D" not in names
-    # Two normalizations that no convolution precedes, and one separable layer.
-    assert names.count("DepthwiseConv2D") == 3
+    # A normalization that no convolution precedes, and a separable layer.
+    assert names.count("DepthwiseConv2D") == 2
