@@ -9,6 +9,7 @@ from keras_rep import graph
 from keras_rep.errors import DeployError
 from keras_rep.export.conversion import convert
 from keras_rep.program import Program
+from keras_rep.quantize.bias_correction import correct_bias
 from keras_rep.quantize.calibration import calibrate
 from keras_rep.quantize.checks import check_ranges
 from keras_rep.quantize.equalization import equalize
@@ -62,7 +63,10 @@ def make_form(model, data, ranges, per_tensor):
         return Form(prepared, ranges, per_tensor)
     prepared = repair(model, data)
     if per_tensor:
-        prepared = equalize(prepared)
+        # Without caps: biases that are corrected make up for what those would
+        # gain, and an NPU may spend more on them than on the convolutions.
+        prepared = equalize(prepared, caps=False)
+        prepared = correct_bias(prepared, data, weights="per_tensor")
     return Form(prepared, calibrate(prepared, data), per_tensor)
 
 

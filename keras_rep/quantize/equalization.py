@@ -57,7 +57,7 @@ class Pair:
     second: Any
 
 
-def equalize(model, *, caps=True, rounds=20):
+def equalize(model, *, caps=True, rounds=1):
     """Scales channels up in one layer and down in the next, exactly.
 
     Where a kernel has one scale for all its channels, the smallest ones drown
@@ -69,13 +69,15 @@ def equalize(model, *, caps=True, rounds=20):
     Ethos-U55 takes four times the cycles for MobileNetV2. `caps=False` leaves
     out what needs them.
 
-    Use it for `per_tensor=True`, where `keras_rep.export_tflite` does; scales
-    for each channel need no equalization.
+    Use it for `per_tensor=True`, where `keras_rep.export_tflite` does, without
+    caps and followed by `correct_bias`; scales for each channel need none.
 
     Args:
         model: A built `keras.Model`. It is not changed.
         caps: Whether to scale what goes through ReLU6, too.
-        rounds: How often to go through all pairs of layers.
+        rounds: How often to go through all pairs of layers. More make the
+            kernels alike, but also the channels between them more different,
+            which have one scale as well: one is best in most nets.
 
     Returns:
         A new plain model, deployed, with the same outputs. Where there are
