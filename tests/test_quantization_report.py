@@ -79,7 +79,7 @@ def test_the_layer_that_is_wrong_shows(model, tmp_path):
 
 @conversion
 def test_equalized_layers_are_compared_up_to_their_factors(tmp_path):
-    model, data = chain(), images()
+    model, data = chain("relu"), images()
     path = keras_rep.export_tflite(
         model,
         tmp_path / "net.tflite",
