@@ -123,6 +123,7 @@ def fill(table, model, streets, folder):
 
     def prepared(*, per_tensor, equal=False, corrected=False):
         weights = "per_tensor" if per_tensor else "per_channel"
+        # Through ReLU6, too, which `export_tflite` does not.
         net = quantize.equalize(repaired) if equal else repaired
         if corrected:
             net = quantize.correct_bias(net, streets, weights=weights)

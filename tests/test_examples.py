@@ -130,7 +130,17 @@ def test_crnet_csi():
         assert abs(before - after) < 0.015
 
 
-@pytest.mark.parametrize("source", ["torchvision", "repvgg"])
+# Compiling for a few steps takes the other two a minute.
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(
+            source,
+            marks=[] if BACKEND == "torch" else [pytest.mark.exhaustive],
+        )
+        for source in ("torchvision", "repvgg")
+    ],
+)
 def test_transfer_learning(source, tmp_path):
     skip_without("torch", "mlxtend", "ai_edge_litert", "tensorflow")
     arguments = ["--backend", BACKEND, "--images", 16, "--epochs", 1]
