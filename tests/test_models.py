@@ -35,6 +35,9 @@ QUICK = (
     "shuffle_v2",
     "crnet_dbb_pointed",
 )
+if keras.backend.backend() == "jax":
+    # It compiles each for many seconds; the layers have tests of their own.
+    QUICK = ("repvgg_plus", "mobile_one", "rm_resnet", "v2_rm", "v3")
 QUICK_IN_A_CHILD = ("v2_rm", "shuffle_v2")
 
 
