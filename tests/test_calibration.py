@@ -13,7 +13,7 @@ from quantize_nets import NETS, data_for, images, mobile
 
 import keras_rep
 from keras_rep.layers import DBBConv, QARepConv, RepConv
-from keras_rep.quantize import METHODS, calibrate
+from keras_rep.quantize import calibrate
 from keras_rep.quantize.scales import coarse
 
 
@@ -207,7 +207,3 @@ def test_layers_that_only_data_can_follow_are_named():
 
     with pytest.raises(ValueError, match="'memory'"):
         calibrate(model, method="batch_norm", input_range=(-1, 1))
-
-
-def test_methods_are_listed():
-    assert METHODS[0] == "percentile"

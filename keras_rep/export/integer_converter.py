@@ -19,9 +19,9 @@ from keras_rep.export.tflite_converter import (
 from keras_rep.export.tracing import signature_of
 from keras_rep.functions import activation_function
 from keras_rep.program import Program
-from keras_rep.quantize.scales import Scale, round_weights
+from keras_rep.quantize.scales import Scale
 from keras_rep.quantize.sites import keeps_integers, scales_of, scopes_of
-from keras_rep.quantize.weights import kernels
+from keras_rep.quantize.weights import rounded_kernels
 from keras_rep.running import compute_call, run
 
 
@@ -105,18 +105,11 @@ def _weights(model, per_tensor, float_layers):
         `None` for no node.
     """
     rows: dict[int, tuple] = {id(x): (x.numpy(), None) for x in model.variables}
-    for layer in model.layers:
-        if layer.name in float_layers:
-            continue
-        for kernel, axes in kernels(layer):
-            value, largest = rows[id(kernel)]
-            if per_tensor:
-                axes = tuple(range(value.ndim))
-                largest = float(np.abs(value).max()) or 1.0
-            # Rounded here, for a node rounds in single precision, which
-            # halves fall to the other side of.
-            rounded = round_weights(value, axes).astype("float32")
-            rows[id(kernel)] = rounded, largest
+    # Rounded here, for a node rounds in single precision, which halves fall
+    # to the other side of.
+    for key, value in rounded_kernels(model, per_tensor, float_layers).items():
+        largest = float(np.abs(value).max()) or 1.0
+        rows[key] = value, largest if per_tensor else None
     return rows
 
 

@@ -133,7 +133,6 @@ def convert_form(form, quantization, samples, names, batch_size):
         runner,
         form.model,
         form.ranges,
-        form.bits,
         is_partly_float=bool(remaining),
     )
     if form.per_tensor:

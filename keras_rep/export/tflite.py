@@ -120,7 +120,11 @@ def export_tflite(
         data = samples and tree.pack_sequence_as(
             graph.input_specs(model), samples
         )
-        form = make_form(model, data, ranges, per_tensor)
+        # What rounds already is no longer the model that was deployed.
+        deployed = model
+        if not is_fake_quantized(model):
+            deployed = float32_model(model, as_is=False, verify=verify)
+        form = make_form(deployed, data, ranges, per_tensor)
         plain = form.model
     else:
         plain = float32_model(model, as_is=as_is, verify=verify)

@@ -4,42 +4,26 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from keras import activations, layers
+from keras import activations
 
 from keras_rep.affine import (
     DEPTHWISE,
     LINEAR,
     TRANSPOSED,
-    ZERO_PADDING,
     channel_axis,
     scale_inputs,
     scale_outputs,
 )
+from keras_rep.calls import OUTPUT
 from keras_rep.cloning import config_of, copy_operation
+from keras_rep.commuting import Affine, forward
+from keras_rep.errors import Skip
 from keras_rep.functions import activation_function
 from keras_rep.program import Program
 from keras_rep.quantize.channel_cap import ChannelCap
 from keras_rep.quantize.preparing import FUSED, prepare
 from keras_rep.quantize.rebuilding import rebuild
 
-# They return the same if all values of a channel are multiplied before.
-SCALING = (
-    *ZERO_PADDING,
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.Dropout,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.Identity,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-)
 # A channel gets no larger factor in one round.
 LIMIT = 1e3
 
@@ -125,16 +109,31 @@ def _pairs(call):
     if not _is_candidate(call):
         return
     tensor = call.output
-    while len(tensor.users) == 1 and tensor.users[0] != "output":
+    while len(tensor.users) == 1 and tensor.users != [OUTPUT]:
         (user,) = tensor.users
         if type(user.layer) in LINEAR:
             if user.is_only_call and _has_channels_last(user):
                 yield Pair(call, user)
             return
-        is_rectifier = activation_function(user) is activations.relu
-        if not (is_rectifier or type(user.layer) in SCALING):
+        if not _passes_factors(user):
             return
         tensor = user.output
+
+
+def _passes_factors(call):
+    """Whether positive factors of the channels may follow a call instead."""
+    if activation_function(call) is activations.relu:
+        return True
+    shape = call.inputs[0].shape
+    gain = np.arange(1.0, shape[-1] + 1)
+    factors = Affine(gain, np.zeros_like(gain), len(shape) - 1, ())
+    try:
+        behind = forward(factors, call)
+    except Skip:
+        return False
+    # Neither laid out anew nor repeated.
+    is_last = behind.axis == len(call.output.shape) - 1
+    return is_last and behind.gain.tolist() == gain.tolist()
 
 
 def _is_candidate(call):

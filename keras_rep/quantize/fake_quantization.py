@@ -68,14 +68,13 @@ def fake_quantize(
     }
     check_ranges(ranges, sites, skipped)
     per_tensor = weights == "per_tensor"
-    roundings = {
-        tensor: layer
-        for name, site in sites.items()
-        if name not in skipped
-        for layer in [_rounding(site, ranges, bits, learned)]
-        for tensor in site.tensors
-        if not keeps_integers(tensor)
-    }
+    roundings: dict = {}
+    for name, site in sites.items():
+        if name not in skipped:
+            layer = _rounding(site, ranges, bits, learned)
+            moved = filter(keeps_integers, site.tensors)
+            computed = set(site.tensors) - set(moved)
+            roundings |= dict.fromkeys(computed, layer)
     # What rounds an output has its name; the layer in front, another one.
     ends = {}
     for tensor, layer in roundings.items():
@@ -114,14 +113,12 @@ class Form:
         model: A prepared model.
         ranges: Dictionary from the names of sites to ranges.
         per_tensor: Whether each kernel has one scale.
-        bits: Size of the integers between layers.
         float_layers: Names of layers whose weights stay real numbers.
     """
 
     model: object
     ranges: dict
     per_tensor: bool = False
-    bits: int = 8
     float_layers: tuple = ()
 
 
@@ -147,10 +144,9 @@ def read_form(model):
         model: The model.
     """
     ranges, rounded = {}, {}
-    bits = 8
     for layer in graph.sublayers(model):
         if isinstance(layer, FakeQuantize):
-            ranges[layer.site], bits = layer.range, layer.bits
+            ranges[layer.site] = layer.range
         elif type(layer) in PLAIN:
             name = layer.name.removesuffix(BEFORE_ROUNDING)
             rounded[name] = layer.per_tensor
@@ -180,4 +176,4 @@ def read_form(model):
         for name, site in sites.items()
         if name in ranges and not site.fixed
     }
-    return Form(prepared, ranges, any(rounded.values()), bits, others)
+    return Form(prepared, ranges, any(rounded.values()), others)

@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_rep.errors import DeployError
 from keras_rep.program import Program
-from keras_rep.quantize.scales import Scale, round_weights
+from keras_rep.quantize.scales import Scale
 from keras_rep.quantize.sites import find_sites, scales_of, scopes_of
-from keras_rep.quantize.weights import kernels
+from keras_rep.quantize.weights import rounded_kernels
 from keras_rep.running import run
 
 # How far a scale in a file, a float32 number, may be from the one asked for.
@@ -53,14 +53,13 @@ def file_tensors(runner, program):
     return found
 
 
-def check_scales(runner, model, ranges, bits=8, is_partly_float=False):
+def check_scales(runner, model, ranges, is_partly_float=False):
     """Compares the scales in a file with those asked for.
 
     Args:
         runner: A `keras_rep.runtime.TFLiteRunner`.
         model: The prepared model.
         ranges: Dictionary from the names of sites to ranges.
-        bits: Size of the integers.
         is_partly_float: Whether some tensors may hold real numbers.
 
     Raises:
@@ -73,7 +72,7 @@ def check_scales(runner, model, ranges, bits=8, is_partly_float=False):
         if not site.fixed and site.name not in ranges:
             continue
         low, high = site.fixed or ranges[site.name]
-        asked = Scale.of(low, high, bits)
+        asked = Scale.of(low, high)
         for tensor in site.tensors:
             if tensor not in names:
                 continue
@@ -145,35 +144,14 @@ def largest_deviations(
         return received[name].astype("float32")
 
     order = [layer.name for layer in program.input_layers]
-    mapping = rounded_weights(model, per_tensor, float_layers)
+    rounded = rounded_kernels(model, per_tensor, float_layers)
+    mapping = [
+        (
+            variable,
+            keras.ops.convert_to_tensor(rounded.get(id(variable), variable)),
+        )
+        for variable in model.variables
+    ]
     with keras.StatelessScope(state_mapping=mapping):
         run(program, [inputs[name] for name in order], watch)
     return found
-
-
-def rounded_weights(model, per_tensor, float_layers):
-    """The weights of a prepared model, as a file holds them.
-
-    Args:
-        model: The model.
-        per_tensor: Whether each kernel has one scale.
-        float_layers: Names of the layers whose weights stay as they are.
-
-    Returns:
-        List of pairs of a variable and an array, for a `StatelessScope`.
-    """
-    pairs = []
-    for layer in model.layers:
-        rounded = {}
-        if layer.name not in float_layers:
-            for kernel, axes in kernels(layer):
-                axes = tuple(range(len(kernel.shape))) if per_tensor else axes
-                value = round_weights(keras.ops.convert_to_numpy(kernel), axes)
-                rounded[id(kernel)] = value
-        for variable in layer.variables:
-            value = rounded.get(id(variable))
-            if value is None:
-                value = keras.ops.convert_to_numpy(variable)
-            value = keras.ops.convert_to_tensor(value, variable.dtype)
-            pairs.append((variable, value))
-    return pairs

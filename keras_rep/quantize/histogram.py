@@ -60,11 +60,8 @@ class Histogram:
         width = self._width
         return max(first * width, self.low), min(last * width, self.high)
 
-    def least_squares(self, bits=8):
+    def least_squares(self):
         """The range that integers hold with the smallest mean square error.
-
-        Args:
-            bits: 8 or 16.
 
         Returns:
             A tuple of two numbers.
@@ -74,7 +71,7 @@ class Histogram:
         values = (filled - HALF + 0.5) * self._width
 
         def error(cut):
-            scale = Scale.of(self.low * cut, self.high * cut, bits)
+            scale = Scale.of(self.low * cut, self.high * cut)
             return counts @ np.square(values - scale.rounded(values))
 
         best = min(CUTS, key=error)

@@ -48,6 +48,9 @@ class Variant:
 def try_variants(model, data, expected, calibration):
     """Quantizes a model in all ways, and simulates each.
 
+    Percentiles go with the margin of outputs, extremes without, as other tools
+    have them.
+
     Args:
         model: A built `keras.Model`.
         data: Samples to compare on.
