@@ -13,8 +13,8 @@ QUIET := TF_CPP_MIN_LOG_LEVEL=3
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help test demo lint format bench bench-int8 applications models npu \
-	fuzz clean
+.PHONY: help test demo lint format bench bench-int8 bench-models applications \
+	models npu fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -77,6 +77,12 @@ bench-int8: .venv/installed  ## Measure what int8 costs, and training for it.
 		done; \
 		KERAS_BACKEND=tensorflow $(BIN)/python -W ignore \
 			benchmarks/int8_npu.py
+
+bench-models: .venv/installed  ## Train, deploy and quantize every network.
+	@set -e; for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend $(QUIET) OMP_NUM_THREADS=1 $(BIN)/python \
+			-W ignore benchmarks/models_chain.py $(NAMES); \
+	done
 
 applications: .venv/installed  ## Deploy every net of keras.applications.
 	@KERAS_BACKEND=$(BACKEND) $(QUIET) $(BIN)/python -W ignore \

@@ -4,13 +4,14 @@ python examples/distributed_torch.py
 
 `DistributedDataParallel` averages the gradients of two processes, each with
 its share of the batch; here they talk by gloo, on the CPU. Normalizations see
-the share of their process only: `SyncBatchNorm.convert_sync_batchnorm` knows
-those of PyTorch, not those of Keras or of the blocks. So the training is that
-of one process which reads a batch in two parts and averages the gradients.
+the share of their process only, so the training is that of one process which
+reads a batch in two parts and averages the gradients. Keras' moving statistics
+are parameters without gradient, so that PyTorch does not send them around:
+each process has its own.
 
-Keras' moving statistics are parameters without gradient, so that PyTorch does
-not send them around: each process has its own. Averaged before `deploy`, they
-come from all the data.
+With `synchronized=True` statistics are those of the whole batch, and everything
+is as in one process. `SyncBatchNorm.convert_sync_batchnorm` would not do it: it
+knows the normalizations of PyTorch, not those of Keras or of the blocks.
 """
 
 import argparse
@@ -67,15 +68,12 @@ def work(rank, folder, steps):
         rank=rank,
         world_size=WORKERS,
     )
-    model = build()
-    train(torch.nn.parallel.DistributedDataParallel(model), *make_data(steps))
-    if rank == 0:
-        model.save_weights(f"{folder}/own.weights.h5")
-    for variable in model.non_trainable_variables:
-        distributed.all_reduce(variable.value.data)
-        variable.value.data /= WORKERS
-    if rank == 0:
-        model.save_weights(f"{folder}/averaged.weights.h5")
+    for synchronized in (False, True):
+        model = build(synchronized=synchronized)
+        parallel = torch.nn.parallel.DistributedDataParallel(model)
+        train(parallel, *make_data(steps))
+        if rank == 0:
+            model.save_weights(f"{folder}/{synchronized}.weights.h5")
     distributed.destroy_process_group()
 
 
@@ -84,16 +82,16 @@ def main(steps):
 
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(work, (folder, steps), nprocs=WORKERS)
-        two, averaged = build(), build()
-        two.load_weights(f"{folder}/own.weights.h5")
-        averaged.load_weights(f"{folder}/averaged.weights.h5")
+        two, synchronized = build(), build()
+        two.load_weights(f"{folder}/False.weights.h5")
+        synchronized.load_weights(f"{folder}/True.weights.h5")
     one, in_parts = build(), build()
     train(one, *make_data(steps))
     train(in_parts, *make_data(steps), parts=WORKERS)
     print(f"Largest relative differences after {steps} steps:")
     compare(two, one, "Two processes to one")
     compare(two, in_parts, "Two processes to one, batch in two parts")
-    compare(averaged, one, "Two processes, statistics averaged, to one")
+    compare(synchronized, one, "Two synchronized processes to one")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Statistics of all replicas; test_mirrored_strategy has more than one."""
+"""Statistics of all replicas; `test_examples.py` trains with more than one."""
 
 import keras
 import numpy as np
 import pytest
-from arrays import array, randomize, run
+from arrays import array, randomize
 from cases import CASES
 
+from keras_rep import backend
 from keras_rep.layers import DBBConv
 from keras_rep.terms import Norm
 
@@ -25,7 +26,6 @@ def test_every_normalization_of_a_block_is_synchronized(case):
     assert not case.make().synchronized
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot on PyTorch")
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_one_replica_trains_as_ever(rng, data_format):
     x = rng.normal(1, 2, (4, 6, 7, 3)).astype("float32")
@@ -52,14 +52,56 @@ def test_one_replica_trains_as_ever(rng, data_format):
         )
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="there, Keras can")
-def test_pytorch_refuses_to_train_and_deploys(rng):
-    x = rng.normal(size=(2, 6, 7, 3)).astype("float32")
-    plain, layer = DBBConv(5), DBBConv(5, synchronized=True)
-    for each in (plain, layer):
-        each.build(x.shape)
-        randomize(each)
+# Of unequal shares, as the last batch of an epoch may have them.
+SHARES = (slice(0, 3), slice(3, 8))
 
-    with pytest.raises(NotImplementedError, match="synchronized=True"):
-        layer(x, training=True)
-    np.testing.assert_array_equal(run(layer, x), run(plain, x))
+
+def normalize(x):
+    """Outputs, statistics, and the gradient of a sum of squares."""
+    import torch
+
+    x = torch.tensor(x, requires_grad=True)
+    gamma, beta = torch.linspace(1, 2, 3), torch.linspace(-1, 1, 3)
+    results = backend.normalize_batch(
+        x, gamma, beta, 1e-3, "channels_last", synchronized=True
+    )
+    (results[0] ** 3).sum().backward()
+    return [tensor.detach().numpy() for tensor in (*results, x.grad)]
+
+
+def normalize_share(rank, folder, x):
+    """What each of two processes does."""
+    from torch import distributed
+
+    meeting_point = f"file://{folder}/meeting_point"
+    distributed.init_process_group(
+        "gloo", init_method=meeting_point, rank=rank, world_size=2
+    )
+    np.savez(f"{folder}/{rank}.npz", *normalize(x[SHARES[rank]]))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="it has processes, not devices")
+def test_two_processes_normalize_as_one(rng, tmp_path):
+    import torch
+
+    # The mean is large, so that sums of squares would cancel.
+    x = rng.normal(300, 2, (8, 6, 7, 3)).astype("float32")
+
+    torch.multiprocessing.spawn(normalize_share, (tmp_path, x), nprocs=2)
+
+    expected = normalize(x)
+    shares = [np.load(tmp_path / f"{rank}.npz") for rank in range(2)]
+    outputs, means, variances, gradients = zip(
+        *(share.values() for share in shares), strict=True
+    )
+    for received, whole in zip(
+        (np.concatenate(outputs), means[0], means[1], *variances),
+        (expected[0], *[expected[1]] * 2, *[expected[2]] * 2),
+        strict=True,
+    ):
+        np.testing.assert_allclose(received, whole, rtol=1e-4, atol=1e-4)
+    scale = np.abs(expected[3]).max()
+    np.testing.assert_allclose(
+        np.concatenate(gradients), expected[3], rtol=0, atol=1e-4 * scale
+    )

@@ -45,8 +45,9 @@ class TermLayer(ConvLayer):
         momentum: Weight of the old value in the moving statistics.
         epsilon: Added to the variance by the normalizations.
         synchronized: Whether the normalizations train with the statistics of
-            all replicas' batches together, under a `tf.distribute` strategy.
-            On JAX they always do, and on PyTorch they cannot yet.
+            all replicas' batches together: under a `tf.distribute` strategy,
+            and in all processes of PyTorch's default group. On JAX they always
+            do.
         kernel_initializer: Initializer of the branches' kernels; by default
             uniform within `1 / sqrt(fan_in)`, as in PyTorch.
         kernel_regularizer: Regularizer of the branches' kernels.
