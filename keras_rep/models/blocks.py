@@ -3,6 +3,7 @@
 from keras import initializers, layers
 
 from keras_rep.layers.arguments import one_of
+from keras_rep.models.images import channel_axis, channel_count
 
 # PyTorch's, on which the published recipes rely.
 NORM = {"epsilon": 1e-5, "momentum": 0.9}
@@ -66,6 +67,18 @@ def activate(x, name, activation):
     return layers.Activation(activation, name=f"{name}_act")(x)
 
 
+def normalize(x, name, **norm):
+    """Adds a batch normalization.
+
+    Args:
+        x: Image tensor.
+        name: Name of the layer.
+        **norm: `epsilon` and `momentum`, if they are not PyTorch's.
+    """
+    options = {"axis": channel_axis(), **NORM, **norm}
+    return layers.BatchNormalization(name=name, **options)(x)
+
+
 def divisible(channels, divisor=8):
     """The multiple of a number that is nearest, but not below 90 %.
 
@@ -88,7 +101,7 @@ def _plain(x, name, filters, kernel_size, strides, padding, groups, norm):
         # With strides, "same" pads an even image at its end only.
         pad = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")
         x, options["padding"] = pad(x), "valid"
-    if groups == filters == x.shape[-1]:
+    if groups == filters == channel_count(x):
         conv = layers.DepthwiseConv2D(
             kernel_size,
             strides,
@@ -104,8 +117,7 @@ def _plain(x, name, filters, kernel_size, strides, padding, groups, norm):
             kernel_initializer=_uniform("fan_in"),
             **options,
         )
-    norm = layers.BatchNormalization(name=f"{name}_norm", **{**NORM, **norm})
-    return norm(conv(x))
+    return normalize(conv(x), f"{name}_norm", **norm)
 
 
 def _uniform(mode):

@@ -8,6 +8,8 @@ from keras import layers
 from keras_rep.layers import TermLayer
 from keras_rep.layers.base import register
 from keras_rep.models.blocks import make_block
+from keras_rep.models.images import channel_count, image_shape
+from keras_rep.models.plain import concatenate
 from keras_rep.terms import Sum
 
 
@@ -50,7 +52,7 @@ def CRNet(
     channels=7,
     conv=None,
     strip=None,
-    input_shape=(32, 32, 2),
+    input_shape=None,
     weights=None,
     name="crnet",
 ):
@@ -69,7 +71,9 @@ def CRNet(
         strip: The block of the 1×k and k×1 convolutions, likewise, such as
             `PointedConv`.
         input_shape: Delays, angles, and 2 for the real and imaginary parts,
-            which are shifted into 0 to 1, so that 0.5 stands for zero.
+            which are shifted into 0 to 1, so that 0.5 stands for zero; by
+            default 32, 32 and 2. Channels come first where
+            `keras.config.image_data_format()` says so.
         weights: Name of a file of Keras, ending in `.weights.h5`; `None` for
             random weights.
         name: Name of the model.
@@ -90,6 +94,8 @@ def CRNet(
     - Lu et al. 2020, "Multi-resolution CSI Feedback with Deep Learning in
       Massive MIMO System", arXiv 1910.14322.
     """
+    if input_shape is None:
+        input_shape = image_shape(32, 32, 2)
     size = math.prod(input_shape)
     if size % compression:
         raise ValueError(
@@ -98,7 +104,8 @@ def CRNet(
             f"{input_shape}, which is {size} numbers. Expected a divisor of "
             f"{size}. Use a power of two."
         )
-    planes = input_shape[-1]
+    inputs = keras.Input(input_shape, name="matrix")
+    planes = channel_count(inputs)
     square = make_block(conv, None, "same")
     # A kernel of one row or column.
     flat = make_block(strip, None, "same")
@@ -113,7 +120,7 @@ def CRNet(
         return cross(x, name, filters, 9)
 
     def join(paths, name):
-        x = layers.Concatenate(name=f"{name}_concat")(paths)
+        x = concatenate(paths, f"{name}_concat")
         return square(_leaky(x, f"{name}_concat"), f"{name}_join", planes, 1)
 
     def encode(x):
@@ -138,7 +145,6 @@ def CRNet(
             x = _leaky(x, f"{block}_add")
         return layers.Activation("sigmoid", name="recovered")(x)
 
-    inputs = keras.Input(input_shape, name="matrix")
     model = keras.Model(inputs, decode(encode(inputs)), name=name)
     if weights is not None:
         model.load_weights(weights)

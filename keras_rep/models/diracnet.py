@@ -6,6 +6,7 @@ from keras import layers
 
 from keras_rep.layers import DiracConv
 from keras_rep.models.blocks import make_block
+from keras_rep.models.images import image_shape
 from keras_rep.models.network import choose, make_network
 from keras_rep.models.resnet import make_stem
 
@@ -99,6 +100,6 @@ def DiracNet(
 
     options.setdefault("name", f"diracnet_{variant}")
     if row.is_small:
-        options.setdefault("input_shape", (32, 32, 3))
+        options.setdefault("input_shape", image_shape(32, 32, 3))
         options.setdefault("classes", 10)
     return make_network(features, **options)

@@ -3,6 +3,7 @@
 from keras import layers
 
 from keras_rep.models.blocks import divisible, make_block
+from keras_rep.models.images import channel_count
 from keras_rep.models.network import make_network
 
 # Expansion, filters, number of blocks, strides of the first one.
@@ -79,7 +80,7 @@ def MobileNetV2(
                 expansion=expansion,
                 name=name,
             )(inputs)
-        x, hidden = inputs, inputs.shape[-1] * expansion
+        x, hidden = inputs, channel_count(inputs) * expansion
         if expansion > 1:
             x = block(x, f"{name}_expand", hidden, 1, activation=activation)
         x = block(
@@ -91,7 +92,7 @@ def MobileNetV2(
             activation=activation,
         )
         x = block(x, f"{name}_project", filters, 1)
-        if strides == 1 and inputs.shape[-1] == filters:
+        if strides == 1 and channel_count(inputs) == filters:
             x = layers.Add(name=f"{name}_add")([inputs, x])
         return x
 

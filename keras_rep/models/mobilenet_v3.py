@@ -5,6 +5,7 @@ import dataclasses
 from keras import layers
 
 from keras_rep.models.blocks import activate, divisible, make_block
+from keras_rep.models.images import channel_count
 from keras_rep.models.network import choose, label, make_network
 
 # Of the moving averages, as the published weights were trained.
@@ -129,7 +130,7 @@ def MobileNetV3(
         kind = activation if stage.is_hard else "relu"
         filters, hidden = divisible(stage.filters * width), divisible(hidden)
         x = inputs
-        if hidden != inputs.shape[-1]:
+        if hidden != channel_count(inputs):
             x = block(x, f"{name}_expand", hidden, 1, activation=kind)
         x = block(
             x,
@@ -143,7 +144,7 @@ def MobileNetV3(
         if stage.has_gate:
             x = _gate(x, f"{name}_gate")
         x = block(x, f"{name}_project", filters, 1)
-        if strides == 1 and inputs.shape[-1] == filters:
+        if strides == 1 and channel_count(inputs) == filters:
             x = layers.Add(name=f"{name}_add")([inputs, x])
         return x
 
@@ -169,7 +170,7 @@ def MobileNetV3(
 
 def _gate(inputs, name):
     """Squeeze-and-excitation with a hard sigmoid."""
-    channels = inputs.shape[-1]
+    channels = channel_count(inputs)
     x = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(
         inputs
     )

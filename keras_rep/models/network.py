@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from keras_rep.models.checkpoint import load_torch_checkpoint
+from keras_rep.models.images import image_shape, image_size
 
 
 def make_network(
@@ -15,7 +16,7 @@ def make_network(
     *,
     include_top=True,
     weights=None,
-    input_shape=(224, 224, 3),
+    input_shape=None,
     pooling=None,
     classes=1000,
     classifier_activation="softmax",
@@ -32,8 +33,9 @@ def make_network(
         weights: Name of a file with weights: of Keras, ending in
             `.weights.h5`, or as `load_torch_checkpoint` reads them. `None` for
             random ones.
-        input_shape: Height, width and channels; `None` for any height or
-            width.
+        input_shape: Height, width and channels, or the channels first where
+            `keras.config.image_data_format()` says so; `None` among them for
+            any height or width. By default 224, 224 and 3.
         pooling: What a backbone ends in: `"avg"`, `"max"`, or `None` for the
             feature map.
         classes: Number of classes.
@@ -54,6 +56,8 @@ def make_network(
             f"Unknown pooling. Received: pooling={pooling!r}. Expected one of "
             f"{(None, *pools)}. Leave it out for the feature map."
         )
+    if input_shape is None:
+        input_shape = image_shape(224, 224, 3)
     inputs = keras.Input(input_shape, name="image")
     x = features(inputs)
     if include_top:
@@ -71,9 +75,7 @@ def make_network(
 
 def _mean(x):
     """Means of a feature map, of which there is nothing to do for one pixel."""
-    is_last = keras.config.image_data_format() == "channels_last"
-    sizes = x.shape[1:3] if is_last else x.shape[2:4]
-    if sizes == (1, 1):
+    if image_size(x) == (1, 1):
         return layers.Flatten(name="pool")(x)
     return layers.GlobalAveragePooling2D(name="pool")(x)
 

@@ -1,7 +1,8 @@
-"""What networks take of plain Keras layers: pooling, and gates."""
+"""What networks take of plain Keras layers: pooling, joining, gates."""
 
-import keras
 from keras import layers
+
+from keras_rep.models.images import channel_axis, channel_count
 
 
 def pool(x, kind, padding, name):
@@ -21,6 +22,11 @@ def pool(x, kind, padding, name):
     return pools[kind](3, 2, padding, name=name)(x)
 
 
+def concatenate(images, name):
+    """Puts the channels of several image tensors behind each other."""
+    return layers.Concatenate(channel_axis(), name=name)(images)
+
+
 def squeeze_excite(x, ratio, name):
     """Multiplies each channel by a number that the whole image's means give.
 
@@ -34,8 +40,7 @@ def squeeze_excite(x, ratio, name):
     Raises:
         ValueError: If no hidden unit is left.
     """
-    is_last = keras.config.image_data_format() == "channels_last"
-    channels = x.shape[-1 if is_last else 1]
+    channels = channel_count(x)
     hidden = int(channels * ratio)
     if hidden < 1:
         raise ValueError(

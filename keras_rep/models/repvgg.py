@@ -7,6 +7,8 @@ import keras
 from keras import layers
 
 from keras_rep.layers import RepConv
+from keras_rep.models.blocks import normalize
+from keras_rep.models.images import channel_count
 from keras_rep.models.network import (
     choose,
     label,
@@ -217,16 +219,14 @@ def _outputs(x, row, block):
 def _head(x, name, classifier):
     """Another classifier, on the output of a stage."""
     x = layers.Conv2D(
-        x.shape[-1],
+        channel_count(x),
         3,
         strides=2,
         padding="same",
         use_bias=False,
         name=f"{name}_conv",
     )(x)
-    x = layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, name=f"{name}_norm"
-    )(x)
+    x = normalize(x, f"{name}_norm")
     x = layers.ReLU(name=f"{name}_relu")(x)
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
     return layers.Dense(

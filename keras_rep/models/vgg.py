@@ -3,6 +3,7 @@
 from keras import layers
 
 from keras_rep.models.blocks import make_block
+from keras_rep.models.images import image_shape
 from keras_rep.models.network import choose, make_network
 
 # Convolutions of each of the five stages.
@@ -68,6 +69,6 @@ def VGG(variant="16", *, conv=None, width=1, padding="centered", **options):
         return x
 
     options.setdefault("name", f"vgg{variant}")
-    options.setdefault("input_shape", (32, 32, 3))
+    options.setdefault("input_shape", image_shape(32, 32, 3))
     options.setdefault("classes", 10)
     return make_network(features, **options)

@@ -1,0 +1,39 @@
+"""Where the channels of an image are, as Keras' configuration says."""
+
+import keras
+
+
+def image_shape(height, width, channels):
+    """Shape of an image.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        channels: Number of channels.
+
+    Example:
+    >>> image_shape(224, 224, 3)
+    (224, 224, 3)
+    """
+    if _is_last():
+        return height, width, channels
+    return channels, height, width
+
+
+def channel_axis():
+    """Index of the channel axis of a batch of images."""
+    return -1 if _is_last() else 1
+
+
+def channel_count(x):
+    """Number of channels of an image tensor."""
+    return x.shape[channel_axis()]
+
+
+def image_size(x):
+    """Height and width of an image tensor; `None` where they are open."""
+    return tuple(x.shape[1:3] if _is_last() else x.shape[2:4])
+
+
+def _is_last():
+    return keras.config.image_data_format() == "channels_last"
