@@ -64,6 +64,11 @@ def settle(model, x):
         "reduce/bias": (1.5, 2.5),
     }
     for variable in model.variables:
+        if variable.path.endswith("kernel"):
+            # Not the initial ones, which are others on every backend.
+            width = (3 / np.prod(variable.shape[:-1])) ** 0.5
+            value = rng.uniform(-width, width, variable.shape)
+            variable.assign(value.astype("float32"))
         for end, (low, high) in ranges.items():
             if variable.path.endswith(end):
                 value = rng.uniform(low, high, variable.shape)

@@ -82,6 +82,8 @@ def on_each_backend(names):
 
 @pytest.mark.parametrize("name", on_each_backend(NETWORKS))
 def test_it_computes_in_int8(name, tmp_path):
+    if (name, keras.backend.backend()) == ("shuffle_v1_rep", "torch"):
+        pytest.skip("Keras averages other pixels there: pull request 23233")
     model = NETWORKS[name]()
     data = images(model, count=40)
     settle(model, data)
