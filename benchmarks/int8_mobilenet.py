@@ -21,15 +21,15 @@ from keras_rep.difference import agreement, snr_db
 from keras_rep.runtime import TFLiteRunner
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "examples"))
-import mobilenet_v2
+import imagenet
 
 
 class Table:
     """Rows for files, each of which is run as soon as it is made."""
 
     def __init__(self, model):
-        self.images, self.labels = mobilenet_v2.photos()
-        self.more = mobilenet_v2.more_photos("classification")
+        self.images, self.labels = imagenet.photos()
+        self.more = imagenet.more_photos("classification")
         self.expected = model.predict(self.more, verbose=0)
         right = self._right(model.predict(self.images, verbose=0))
         print(
@@ -67,9 +67,8 @@ def _only(dictionary):
 
 
 def main():
-    model = mobilenet_v2.build_mobilenet_v2()
-    mobilenet_v2.load_weights(model)
-    streets = mobilenet_v2.more_photos("enhancement")
+    model = imagenet.mobilenet_v2()
+    streets = imagenet.more_photos("enhancement")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         fill(Table(model), model, streets, folder)
@@ -102,8 +101,8 @@ def fill(table, model, streets, folder):
     table.add("`export_tflite`, per tensor", lambda: with_data(per_tensor=True))
 
     def without_data():
-        ends = np.array([[0.0], [1.0]]) - mobilenet_v2.MEAN
-        ends = ends / mobilenet_v2.DEVIATION
+        ends = np.array([[0.0], [1.0]]) - imagenet.MEAN
+        ends = ends / imagenet.DEVIATION
         ranges = quantize.calibrate(
             model,
             method="batch_norm",

@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 
 import keras
-from mobilenet_v2 import build_mobilenet_v2, load_weights, photos
+from imagenet import mobilenet_v2, photos
 from tables import run_files, show_rows
 
 import keras_rep
@@ -30,8 +30,7 @@ WITHOUT_RESIDUALS = [
 
 
 def main():
-    model = build_mobilenet_v2()
-    load_weights(model)
+    model = mobilenet_v2()
     images, labels = photos()
     forms = {
         "original": model,

@@ -27,7 +27,7 @@ def load_body(checkpoint):
 
     shape = (28 * FACTOR, 28 * FACTOR, 3)
     if checkpoint is None:
-        from mobilenet_v2 import weights_file
+        from imagenet import weights_file
 
         net, checkpoint = models.MobileNetV2(input_shape=shape), weights_file()
     else:
@@ -111,6 +111,4 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=3)
     options = vars(parser.parse_args())
     os.environ["KERAS_BACKEND"] = options.pop("backend")
-    import torch  # noqa: F401 – may crash where it is imported after TensorFlow
-
     main(**options)

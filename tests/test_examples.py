@@ -34,7 +34,7 @@ def run(name, *arguments, returncode=0):
 
 
 def skip_without(*packages):
-    # Found, not imported: PyTorch may crash behind TensorFlow.
+    # Found, not imported: each takes seconds, and the child does it again.
     for package in packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")

@@ -176,7 +176,7 @@ def test_timm_computes_the_same(name, make, tmp_path):
     import timm_models
     import torch  # noqa: TID251
 
-    gains = (0.7, 1.6) if name == "repvgg_d2se" else (0.5, 1.5)
+    gains = (0.7, 1.5) if name == "repvgg_d2se" else (0.5, 1.5)
     theirs = timm_models.create(name, gains, num_classes=10)
     path = tmp_path / "weights.pth"
     torch.save(theirs.state_dict(), path)
