@@ -24,6 +24,8 @@ import torch
 from torch import distributed
 
 WORKERS = 2
+# Of each process. More of them wait for each other busily, where cores are few.
+torch.set_num_threads(1)
 
 
 def train(model, x, y, parts=1):
@@ -61,7 +63,6 @@ def work(rank, folder, steps):
     """What each of the processes does."""
     from parallel import build, make_data
 
-    torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder}/meeting_point",
