@@ -70,13 +70,13 @@ def ways(model, data, path):
         "TensorFlow's converter, per tensor",
         with_data(as_is=True, per_tensor=True),
     )
-    repaired = quantize.repair(model, data)
-    ranges = quantize.calibrate(repaired, data)
-    yield (
-        "per tensor, not equalized",
-        export(repaired, ranges=ranges, per_tensor=True),
-    )
     yield "`export_tflite`, per tensor", with_data(per_tensor=True)
+    capped = quantize.equalize(quantize.repair(model, data))
+    ranges = quantize.calibrate(capped, data)
+    yield (
+        "per tensor, `equalize` with caps",
+        export(capped, ranges=ranges, per_tensor=True),
+    )
 
 
 def main():
