@@ -63,6 +63,10 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 		$(BIN)/python -W ignore benchmarks/repvgg_a0.py; \
 		$(BIN)/python -W ignore benchmarks/deploying.py; \
 	done
+	@for backend in jax tensorflow; do \
+		KERAS_BACKEND=$$backend $(QUIET) OMP_NUM_THREADS=1 \
+			$(BIN)/python -W ignore benchmarks/groups.py; \
+	done
 	@KERAS_BACKEND=tensorflow $(QUIET) \
 		$(BIN)/python -W ignore benchmarks/inference.py
 	@$(QUIET) $(BIN)/python -W ignore benchmarks/deploying_timm.py
