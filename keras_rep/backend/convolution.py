@@ -76,7 +76,7 @@ FEW = 8
 def _convolve_groups(inputs, kernel, settings):
     """Grouped convolution out of those that are fast.
 
-    XLA's gradient takes 5 to 300 times as long on a CPU, and TensorFlow has no
+    XLA's gradient takes 2 to 180 times as long on a CPU, and TensorFlow has no
     other.
     """
     *_, data_format = settings
