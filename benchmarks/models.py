@@ -122,12 +122,16 @@ def rows():
         yield name, make, (*published, None, None, None, None)[:4]
 
 
+def inference_form(model):
+    """The network without heads that only training has."""
+    if isinstance(model.output, dict):
+        return models.drop_auxiliary_heads(model)
+    return model
+
+
 def measure(model):
     """Millions of parameters and of multiply-adds, before and after."""
-    if isinstance(model.output, dict):
-        training, model = model, models.drop_auxiliary_heads(model)
-    else:
-        training = model
+    training, model = model, inference_form(model)
     plain = keras_rep.deploy(model, verify=False)
     parameters = [
         sum(int(np.prod(v.shape)) for v in each.trainable_variables) / 1e6

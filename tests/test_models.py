@@ -17,6 +17,7 @@ from model_checks import (
 
 import keras_rep
 from keras_rep import models
+from keras_rep.errors import DeployError
 
 # One of each family.
 QUICK = (
@@ -74,17 +75,17 @@ def on_each_backend(names):
     """A child process on TensorFlow converts for others: some ten seconds."""
     is_here = keras.backend.backend() == "tensorflow"
     chosen = QUICK if is_here else QUICK_IN_A_CHILD
-    marks = [pytest.mark.exhaustive]
-    return [
-        pytest.param(name, marks=[] if name in chosen else marks)
-        for name in names
-    ]
+    marks = {n: [pytest.mark.exhaustive] for n in names if n not in chosen}
+    if keras.backend.backend() == "torch":
+        # Its average pooling pads one side only, and by other pixels than the
+        # file does: Keras' pull request 23233 mends that.
+        raises = pytest.mark.xfail(raises=DeployError, strict=True)
+        marks["shuffle_v1_rep"].append(raises)
+    return [pytest.param(n, marks=marks.get(n, [])) for n in names]
 
 
 @pytest.mark.parametrize("name", on_each_backend(NETWORKS))
 def test_it_computes_in_int8(name, tmp_path):
-    if (name, keras.backend.backend()) == ("shuffle_v1_rep", "torch"):
-        pytest.skip("Keras averages other pixels there: pull request 23233")
     model = NETWORKS[name]()
     data = images(model, count=40)
     settle(model, data)

@@ -36,13 +36,19 @@ def convolve(inputs, kernel, strides, padding, dilation_rate, data_format):
     channels = inputs.shape[channel_axis(data_format)]
     *kernel_size, inputs_per_group, filters = kernel.shape
     depthwise = inputs_per_group == 1 and channels > 1
-    settings = strides, padding, dilation_rate, data_format
+    options = {
+        "strides": strides,
+        "padding": padding,
+        "dilation_rate": dilation_rate,
+        "data_format": data_format,
+    }
     is_last = data_format == "channels_last"
     if depthwise and BACKEND == "jax" and has_slow_groups() and is_last:
         return _convolve_depthwise_jax(
             inputs, kernel, strides, padding, dilation_rate
         )
     if 1 < inputs_per_group < channels and has_slow_groups():
+        settings = tuple(options.values())
         return _jit(_convolve_groups, inputs, kernel, settings)
     # TensorFlow's depthwise convolution knows square strides only, and its
     # grouped one runs through XLA, op by op.
@@ -50,22 +56,8 @@ def convolve(inputs, kernel, strides, padding, dilation_rate, data_format):
         kernel = ops.reshape(
             kernel, (*kernel_size, channels, filters // channels)
         )
-        return ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-        )
-    return ops.conv(
-        inputs,
-        kernel,
-        strides=strides,
-        padding=padding,
-        data_format=data_format,
-        dilation_rate=dilation_rate,
-    )
+        return ops.depthwise_conv(inputs, kernel, **options)
+    return ops.conv(inputs, kernel, **options)
 
 
 # Inputs times filters of one group, up to which depthwise convolutions are

@@ -28,10 +28,7 @@ def normalize_batch(
         A tuple `(outputs, mean, variance)`: the normalized image in the dtype
         of `inputs`, and two vectors; the variance is the biased one.
     """
-    # On JAX a step is one program for the whole batch, whatever the devices.
-    synchronized = synchronized and BACKEND != "jax"
-    if BACKEND == "torch" and synchronized:
-        synchronized = _count_processes_torch() > 1
+    synchronized = synchronized and _may_have_replicas()
     if BACKEND == "torch" and not synchronized:
         return _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format)
     is_double = keras.backend.standardize_dtype(inputs.dtype) == "float64"
@@ -41,7 +38,7 @@ def normalize_batch(
         return _normalize_batch_tensorflow(inputs, gamma, beta, epsilon)
     axes = (0, 1, 2) if is_last else (0, 2, 3)
     values = at_least_single(inputs)
-    if BACKEND == "torch" and synchronized:
+    if BACKEND == "torch":
         mean, variance = _moments_of_processes_torch(values, axes)
     else:
         mean, variance = ops.moments(values, axes, synchronized=synchronized)
@@ -50,6 +47,14 @@ def normalize_batch(
     outputs = ops.multiply(values, per_channel(gain, data_format))
     outputs = shift(outputs, offset, data_format)
     return ops.cast(outputs, inputs.dtype), mean, variance
+
+
+def _may_have_replicas():
+    """Whether others may see another part of the batch."""
+    if BACKEND == "torch":
+        return _count_processes_torch() > 1
+    # On JAX a step is one program for the whole batch, whatever the devices.
+    return BACKEND == "tensorflow"
 
 
 def _normalize_batch_torch(inputs, gamma, beta, epsilon, data_format):

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_rep import backend
+
 
 def image_shape(height, width, channels):
     """Shape of an image.
@@ -15,14 +17,13 @@ def image_shape(height, width, channels):
     >>> image_shape(224, 224, 3)
     (224, 224, 3)
     """
-    if _is_last():
-        return height, width, channels
-    return channels, height, width
+    is_last = channel_axis() == -1
+    return (height, width, channels) if is_last else (channels, height, width)
 
 
 def channel_axis():
     """Index of the channel axis of a batch of images."""
-    return -1 if _is_last() else 1
+    return backend.channel_axis(keras.config.image_data_format())
 
 
 def channel_count(x):
@@ -32,8 +33,4 @@ def channel_count(x):
 
 def image_size(x):
     """Height and width of an image tensor; `None` where they are open."""
-    return tuple(x.shape[1:3] if _is_last() else x.shape[2:4])
-
-
-def _is_last():
-    return keras.config.image_data_format() == "channels_last"
+    return tuple(x.shape[1:3] if channel_axis() == -1 else x.shape[2:4])
