@@ -27,7 +27,9 @@ help:  ## Show the targets.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)"
-	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,weights,npu,micro,dev]" matplotlib pillow
+	# tflite-support, below, links with libusb.
+	$(PIP) --editable ".[tensorflow,jax,torch,tflite,onnx,weights,npu,micro,dev]" \
+		matplotlib pillow libusb-package
 	# Digits, the PyTorch RepVGG to compare with, weights of MobileNetV2,
 	# photos, a reader of metadata, another quantizer and what it imports; not
 	# wanted is what they depend on.

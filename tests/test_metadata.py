@@ -1,5 +1,6 @@
 """Metadata in TFLite files, as the official library reads them."""
 
+import ctypes
 import json
 
 import keras
@@ -25,6 +26,11 @@ def model():
 
 def read(path):
     """The metadata as a dictionary, and the file of labels."""
+    # tflite-support links with libusb, which a system need not have.
+    libusb = pytest.importorskip(
+        "libusb_package", reason="`make` installs libusb-package"
+    )
+    ctypes.CDLL(str(libusb.get_library_path()), mode=ctypes.RTLD_GLOBAL)
     metadata = pytest.importorskip(
         "tensorflow_lite_support.metadata.python.metadata",
         reason="tflite-support, which `make` installs, has a wheel for Linux",
