@@ -9,6 +9,7 @@ from keras import layers
 
 import keras_rep
 from keras_rep import export
+from keras_rep.export.tflite_converter import import_tensorflow
 from keras_rep.layers import RepConv
 
 
@@ -76,6 +77,38 @@ def test_int8_files_are_integer_throughout(model, tmp_path):
     )
     assert inputs["dtype"] is outputs["dtype"] is np.int8
     assert list(inputs["shape"]) == [1, 12, 12, 4]
+
+
+@conversion
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_the_converter_gets_a_graph_without_weights(
+    quantization, model, tmp_path, monkeypatch
+):
+    # It makes some thirty copies of what lies in the graph.
+    tf = import_tensorflow()
+    make, graphs = tf.lite.TFLiteConverter.from_concrete_functions, []
+
+    def record(functions, *args):
+        graphs.extend(function.graph.as_graph_def() for function in functions)
+        return make(functions, *args)
+
+    monkeypatch.setattr(
+        tf.lite.TFLiteConverter, "from_concrete_functions", record
+    )
+    keras_rep.export_tflite(
+        model,
+        tmp_path / "net.tflite",
+        quantization=quantization,
+        representative_data=samples() if quantization else None,
+    )
+
+    (graph,) = graphs
+    sizes = [
+        tf.make_ndarray(node.attr["value"].tensor).size
+        for node in graph.node
+        if node.op == "Const"
+    ]
+    assert 0 < max(sizes) <= 8
 
 
 def test_several_inputs_and_outputs_keep_their_names(tmp_path):

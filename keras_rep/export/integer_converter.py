@@ -45,18 +45,25 @@ def convert(model, _, names, batch_size, quantization, ranges, float_layers):
     tf = import_tensorflow()
     chosen = Quantization(**quantization)
     signature = signature_of(tf, model, batch_size)
-    function = _rounding_function(
-        tf, model, names, ranges, chosen.per_tensor, float_layers
-    )
-    converter = make_converter(tf, function, signature)
+    weights = _weights(tf, model, chosen.per_tensor, float_layers)
+    function = _rounding_function(tf, model, names, ranges, weights)
+    variables = [variable for variable, _ in weights.values()]
+    converter = make_converter(tf, function, signature, variables)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.as_dtype(chosen.input_type)
     converter.inference_output_type = tf.as_dtype(chosen.output_type)
     return run_converter(converter, model)
 
 
-def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
+def _rounding_function(tf, model, names, ranges, weights):
     """A function that computes a model with nodes of fake quantization.
+
+    Args:
+        tf: The module tensorflow.
+        model: A prepared model, on the TensorFlow backend.
+        names: List of names for the outputs.
+        ranges: Dictionary from the names of sites to ranges.
+        weights: Dictionary that `_weights` returns.
 
     Returns:
         Function from tensors, in the order of the inputs, to a dictionary.
@@ -69,7 +76,6 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
         if not keeps_integers(tensor)
     }
     scopes = scopes_of(program)
-    weights = _weights(model, per_tensor, float_layers)
 
     def watch(_, tensor, value):
         scale = scales.get(tensor)
@@ -82,7 +88,7 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
                 return _hard_sigmoid(tf, *args)
             number = int(scopes[call].rpartition(".")[2])
             mapping = [
-                (variable, _constant(tf, weights[id(variable)], number))
+                (variable, _weight(tf, weights[id(variable)], number))
                 for variable in getattr(call.layer, "variables", ())
             ]
             with keras.StatelessScope(state_mapping=mapping):
@@ -96,33 +102,33 @@ def _rounding_function(tf, model, names, ranges, per_tensor, float_layers):
     return serve
 
 
-def _weights(model, per_tensor, float_layers):
-    """The weights as they go into the graph.
+def _weights(tf, model, per_tensor, float_layers):
+    """The weights as they go into the file.
 
     Returns:
-        Dictionary from the ids of variables to a value and the largest
+        Dictionary from the ids of variables to a `tf.Variable` and the largest
         absolute value that a node of fake quantization behind it holds,
         `None` for no node.
     """
-    rows: dict[int, tuple] = {id(x): (x.numpy(), None) for x in model.variables}
+    rows: dict[int, tuple] = {id(x): (x.value, None) for x in model.variables}
     # Rounded here, for a node rounds in single precision, which halves fall
     # to the other side of.
     for key, value in rounded_kernels(model, per_tensor, float_layers).items():
         largest = float(np.abs(value).max()) or 1.0
-        rows[key] = value, largest if per_tensor else None
+        rows[key] = tf.Variable(value), largest if per_tensor else None
     return rows
 
 
-def _constant(tf, weight, number):
-    """A weight in the graph.
+def _weight(tf, weight, number):
+    """The tensor of a weight in the graph.
 
     Args:
         tf: The module tensorflow.
         weight: Pair of `_weights`.
         number: Number of the layer's call.
     """
-    value, largest = weight
-    tensor = tf.constant(value)
+    variable, largest = weight
+    tensor = variable.read_value()
     if largest is None:
         return tensor
     # Of a node that several calls share, the converter makes weights with a

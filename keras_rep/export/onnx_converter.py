@@ -3,6 +3,7 @@
 import contextlib
 import logging
 
+import keras
 import numpy as np
 
 from keras_rep.errors import DeployError
@@ -45,7 +46,7 @@ def convert(model, samples, names, batch_size, opset):
             "'keras-rep[onnx]'`."
         ) from error
     signature = signature_of(tf, model, batch_size)
-    serve = serving_function(tf, model, names)
+    serve = _with_constants(tf, model, serving_function(tf, model, names))
     with _inlined(tf), _quiet("tensorflow"):
         function = tf.compat.v1.wrap_function(serve, signature)
     inputs = [x.name for x in function.inputs[: len(signature)]]
@@ -80,6 +81,18 @@ def convert(model, samples, names, batch_size, opset):
             "the operation that it names."
         ) from error
     return content.SerializeToString()
+
+
+def _with_constants(tf, model, serve):
+    """A serving function without variables, which tf2onnx cannot read."""
+    values = [(variable, variable.numpy()) for variable in model.variables]
+
+    def serve_constants(*tensors):
+        mapping = [(variable, tf.constant(value)) for variable, value in values]
+        with keras.StatelessScope(state_mapping=mapping):
+            return serve(*tensors)
+
+    return serve_constants
 
 
 def _convert_conv3d(graph, node, name, _):

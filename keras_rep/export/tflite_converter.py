@@ -31,7 +31,10 @@ def convert(model, samples, names, batch_size, quantization, select_ops):
     chosen = Quantization(**quantization)
     signature = signature_of(tf, model, batch_size)
     converter = make_converter(
-        tf, serving_function(tf, model, names), signature
+        tf,
+        serving_function(tf, model, names),
+        signature,
+        [variable.value for variable in model.variables],
     )
     _set_options(tf, converter, chosen, select_ops)
     if samples is not None:
@@ -52,15 +55,19 @@ def import_tensorflow():
     return tf
 
 
-def make_converter(tf, function, signature):
+def make_converter(tf, function, signature, variables):
     """A `tf.lite.TFLiteConverter` for a function.
 
     Args:
         tf: The module tensorflow.
         function: A function from tensors to a dictionary of them.
         signature: List of `tf.TensorSpec`.
+        variables: List of the `tf.Variable`s that the function reads. Of
+            constants instead, the converter would make 30 copies.
     """
     module = tf.Module()
+    # What a module does not hold is not saved, and the converter saves it.
+    module.weights = variables
     module.serve = tf.function(
         function, input_signature=signature, autograph=False
     )

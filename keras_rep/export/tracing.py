@@ -23,10 +23,6 @@ def signature_of(tf, model, batch_size):
 def serving_function(tf, model, names):
     """A function that computes a model in inference mode.
 
-    The weights become constants of its graph: a function that still holds
-    variables cannot be calibrated, and one from a SavedModel splits dilated
-    convolutions into three operations.
-
     Args:
         tf: The module tensorflow.
         model: A built functional or sequential model, on the TensorFlow
@@ -37,21 +33,11 @@ def serving_function(tf, model, names):
         Function from tensors, in the order of the inputs, to a dictionary.
     """
     structure = graph.input_specs(model)
-    weights = [
-        [variable.numpy() for variable in variables]
-        for variables in (
-            model.trainable_variables,
-            model.non_trainable_variables,
-        )
-    ]
 
     def serve(*tensors):
-        constants = [[tf.constant(x) for x in arrays] for arrays in weights]
-        outputs, _ = model.stateless_call(
-            *constants,
-            tree.pack_sequence_as(structure, list(tensors)),
-            training=False,
-        )
+        inputs = tree.pack_sequence_as(structure, list(tensors))
+        # Not `model(...)`, which puts its name in front of those of the layers.
+        outputs = model.call(inputs, training=False)
         # One tensor may be several outputs, or an input.
         ends = [tf.identity(x) for x in tree.flatten(outputs)]
         return dict(zip(names, ends, strict=True))
