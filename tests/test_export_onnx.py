@@ -55,6 +55,27 @@ def test_files_compute_what_the_model_does(opset, model, tmp_path):
     assert versions[""] == opset
 
 
+@conversion
+def test_the_converter_gets_a_graph_without_kernels(
+    model, tmp_path, monkeypatch
+):
+    import tf2onnx
+
+    # It makes some sixty copies of what lies in the graph.
+    make, sizes = tf2onnx.convert.from_graph_def, []
+
+    def record(graph, **options):
+        sizes.extend(node.ByteSize() for node in graph.node)
+        return make(graph, **options)
+
+    monkeypatch.setattr(tf2onnx.convert, "from_graph_def", record)
+    path = keras_rep.export_onnx(model, tmp_path / "net.onnx")
+
+    # The smallest kernel has 72 numbers.
+    assert 0 < max(sizes) < 72 * 4
+    assert list(interface(path)) == ["image", "score"]
+
+
 def test_groups_are_in_the_file(model, tmp_path):
     path = keras_rep.export_onnx(model, tmp_path / "net.onnx")
 

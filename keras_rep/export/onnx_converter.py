@@ -5,9 +5,11 @@ import logging
 
 import keras
 import numpy as np
+from keras import layers
 
 from keras_rep.errors import DeployError
 from keras_rep.export.tracing import serving_function, signature_of
+from keras_rep.graph import sublayers
 
 # The newest opset in which tf2onnx 1.17 moves a Transpose through a mean. What
 # asks for a newer one gets it from onnx.
@@ -36,6 +38,7 @@ def convert(model, samples, names, batch_size, opset):
     try:
         import onnx
         import onnx.numpy_helper
+        import onnx.reference
         import onnx.version_converter
         import tensorflow as tf
         import tf2onnx
@@ -45,10 +48,15 @@ def convert(model, samples, names, batch_size, opset):
             "tensorflow, tf2onnx and onnx. Run `pip install "
             "'keras-rep[onnx]'`."
         ) from error
+    kernels = _kernels(model)
     signature = signature_of(tf, model, batch_size)
-    serve = _with_constants(tf, model, serving_function(tf, model, names))
+    count = len(signature)
+    signature += [tf.TensorSpec(x.shape, x.dtype, "kernel") for x in kernels]
+    serve = serving_function(tf, model, names)
     with _inlined(tf), _quiet("tensorflow"):
-        function = tf.compat.v1.wrap_function(serve, signature)
+        function = tf.compat.v1.wrap_function(
+            _without_variables(tf, model, kernels, serve), signature
+        )
     inputs = [x.name for x in function.inputs[: len(signature)]]
     outputs = {x.name: name for name, x in function.structured_outputs.items()}
     bare = {name: name.partition(":")[0] for name in inputs}
@@ -67,6 +75,9 @@ def convert(model, samples, names, batch_size, opset):
                 },
             )
         _keep_pads(onnx, content.graph)
+        ends = [bare[name] for name in inputs[count:]]
+        values = zip(ends, (x.numpy() for x in kernels), strict=True)
+        _set_kernels(onnx, content, dict(values))
         _name_batch_axis(content)
         onnx.checker.check_model(content, full_check=True)
         if opset > NEWEST:
@@ -83,16 +94,79 @@ def convert(model, samples, names, batch_size, opset):
     return content.SerializeToString()
 
 
-def _with_constants(tf, model, serve):
-    """A serving function without variables, which tf2onnx cannot read."""
-    values = [(variable, variable.numpy()) for variable in model.variables]
+def _kernels(model):
+    """The variables that hold nearly all of a model's weights.
 
-    def serve_constants(*tensors):
-        mapping = [(variable, tf.constant(value)) for variable, value in values]
+    Not those of recurrent layers, which tf2onnx recognizes by their constants.
+    """
+    dense = [x.kernel for x in sublayers(model) if isinstance(x, layers.Dense)]
+    known = {id(kernel) for kernel in dense}
+    return [x for x in model.variables if len(x.shape) > 2 or id(x) in known]
+
+
+def _without_variables(tf, model, kernels, serve):
+    """A serving function without variables, which tf2onnx cannot read.
+
+    Its last arguments are the kernels: of constants, tf2onnx makes sixty
+    copies.
+    """
+    ids = {id(kernel) for kernel in kernels}
+    values = [(x, x.numpy()) for x in model.variables if id(x) not in ids]
+
+    def serve_stateless(*tensors):
+        count = len(tensors) - len(kernels)
+        mapping = [
+            *((variable, tf.constant(value)) for variable, value in values),
+            *zip(kernels, tensors[count:], strict=True),
+        ]
         with keras.StatelessScope(state_mapping=mapping):
-            return serve(*tensors)
+            return serve(*tensors[:count])
 
-    return serve_constants
+    return serve_stateless
+
+
+def _set_kernels(onnx, content, values):
+    """Gives a converted graph its kernels.
+
+    What is made of them alone is computed: tf2onnx transposes them.
+
+    Args:
+        onnx: The module onnx.
+        content: An `onnx.ModelProto`, whose inputs the kernels are.
+        values: Dictionary from their names to arrays.
+    """
+    graph = content.graph
+    opsets = {x.domain: x.version for x in content.opset_import}
+    constants = {x.name: x for x in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        names = set(node.input)
+        if names.isdisjoint(values) or not names <= {*values, *constants}:
+            nodes.append(node)
+            continue
+        feeds = {
+            name: values[name]
+            if name in values
+            else onnx.numpy_helper.to_array(constants[name])
+            for name in names
+        }
+        computed = onnx.reference.ReferenceEvaluator(node, opsets)
+        values |= zip(node.output, computed.run(None, feeds), strict=True)
+    used = {name for node in nodes for name in node.input}
+    inputs = [x for x in graph.input if x.name not in values]
+    initializers = [x for x in graph.initializer if x.name in used]
+    for field, kept in (
+        ("node", nodes),
+        ("input", inputs),
+        ("initializer", initializers),
+    ):
+        graph.ClearField(field)
+        getattr(graph, field).extend(kept)
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(value, name)
+        for name, value in values.items()
+        if name in used
+    )
 
 
 def _convert_conv3d(graph, node, name, _):
