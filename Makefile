@@ -71,6 +71,7 @@ bench: .venv/installed  ## Measure training, deploying and inference.
 	done
 	@KERAS_BACKEND=tensorflow $(QUIET) \
 		$(BIN)/python -W ignore benchmarks/inference.py
+	@$(QUIET) OMP_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/exporting.py
 	@$(QUIET) $(BIN)/python -W ignore benchmarks/deploying_timm.py
 
 bench-int8: .venv/installed  ## Measure what int8 costs, and training for it.

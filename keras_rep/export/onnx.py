@@ -21,10 +21,11 @@ def export_onnx(
     """Deploys a model and writes it to an ONNX file.
 
     The file is checked by `onnx.checker`, its shapes are inferred, and it is
-    run on ONNX Runtime, where it must return what the model does, to 1e-5 of
-    the largest output, before it gets its name. Images keep the layout that
-    they have in Keras, by default `(batch, height, width, channels)`; inputs
-    and outputs bear the names of the model's.
+    run on ONNX Runtime before it gets its name. It must return what the model
+    does, to 1e-5 of the largest output; of a model that turns rounding into
+    more, to ten times what the last digit of its weights changes. Images keep
+    the layout that they have in Keras, by default `(batch, height, width,
+    channels)`; inputs and outputs bear the names of the model's.
 
     Args:
         model: A built `keras.Model`. It is not changed.
