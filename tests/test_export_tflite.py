@@ -25,14 +25,14 @@ def net(**dtype):
     return keras.Model(inputs, layers.Dense(5, name="score")(x), name="net")
 
 
-def sharp_net():
+def sharp_net(size=20):
     """The softmax of large numbers that differ little."""
     inputs = keras.Input((12, 12, 4), name="image")
     x = layers.Flatten()(inputs)
     model = keras.Model(inputs, layers.Dense(5, "softmax", name="score")(x))
     rng = np.random.default_rng(0)
     common, own = rng.normal(size=(576, 1)), rng.normal(size=(576, 5))
-    model.set_weights([20 * common + 0.05 * own, np.zeros(5)])
+    model.set_weights([size * common + 0.05 * own, np.zeros(5)])
     return model
 
 
@@ -252,6 +252,8 @@ def test_a_model_may_turn_rounding_into_more(name, tmp_path):
 
     result = keras_rep.check(path, model, samples(1))
     assert 1e-5 < result.max_rel_error["score"] < 1e-2
+    with pytest.raises(keras_rep.DeployError, match=r"at most 1\.0e-02"):
+        export_it(sharp_net(1e3), tmp_path / name)
 
 
 # Bad input: a clear error, and nothing left behind.

@@ -11,10 +11,11 @@ from keras_rep.inputs import random_inputs
 # Relative to the largest output. Another library adds up in another order,
 # which costs the last one of seven digits, and a little more in a deep net.
 FLOAT32_TOLERANCE = 1e-5
-# A net may turn that into more, such as a softmax of large logits: where an
-# untrained RepVGG-B1 and its files differed by more, it was up to 8 times what
-# the last digit of its weights changes. Where that is much, outputs say little.
+# A net may turn that into more, such as a softmax of large logits. The bound is
+# then so many times what another last digit of each weight does: an untrained
+# RepVGG-B1 and its files differed by up to 8 times that.
 ROUNDINGS = 10
+# Where rounding decides about more, comparing outputs shows nothing.
 LARGEST_TOLERANCE = 1e-2
 # Half precision has three digits; half of them are left after many layers.
 FLOAT16_TOLERANCE = 3e-2
@@ -55,9 +56,9 @@ def verify_file(runner, model, names, tolerance=np.inf):
                 f"The exported file of model '{model.name}' differs from it. "
                 f"Received: for the output '{name}', a relative error of "
                 f"{error:.1e} on random inputs. Expected finite numbers and at "
-                f"most {limit:.1e}, which grows with what rounding the weights "
-                "changes. Pass `verify=False`, compare on data of your own "
-                "with `keras_rep.check`, and please report it."
+                f"most {limit:.1e}. If the model turns rounding into large "
+                "differences, pass `verify=False` and compare on data of your "
+                "own with `keras_rep.check`; else please report it."
             )
 
 
