@@ -150,8 +150,8 @@ def _set_kernels(onnx, content, values):
             else onnx.numpy_helper.to_array(constants[name])
             for name in names
         }
-        computed = onnx.reference.ReferenceEvaluator(node, opsets)
-        values |= zip(node.output, computed.run(None, feeds), strict=True)
+        evaluator = onnx.reference.ReferenceEvaluator(node, opsets)
+        values |= zip(node.output, evaluator.run(None, feeds), strict=True)
     used = {name for node in nodes for name in node.input}
     inputs = [x for x in graph.input if x.name not in values]
     initializers = [x for x in graph.initializer if x.name in used]
